@@ -35,7 +35,7 @@ def cost(rounds: int) -> str:
     examination itself."""
     lines = []
     for title, most, request, roots in _sound_uploads():
-        children = SandboxPool(Examiner, roots, size=2, count=lambda _: None)
+        children = SandboxPool(Examiner, roots, size=2, on_exit=lambda _: None)
         examiner = Examiner(roots)
         children.run(request)
         there, here = list[float](), list[float]()

@@ -85,7 +85,7 @@ def _add_certificates(engine: sa.Engine, user_id: int) -> list[int]:
 @contextmanager
 def _examiners() -> Iterator[SandboxPool]:
     roots = Path(certifi.where()).read_bytes()
-    children = SandboxPool(Examiner, roots, size=1, count=Metrics(None).child_ended)
+    children = SandboxPool(Examiner, roots, size=1, on_exit=Metrics(None).sandbox_ended)
     try:
         yield children
     finally:

@@ -17,7 +17,8 @@ from falcon.testing import TestClient
 from customer_certificates.app import Application, create_app
 from customer_certificates.composition import Services
 from customer_certificates.config import Config
-from customer_certificates.gateways.database import Database, sqlite
+from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.database.drivers import sqlite
 from customer_certificates.gateways.database.schema import migrate
 from customer_certificates.gateways.master_keys import MasterKeys
 from customer_certificates.gateways.metrics import Metrics
@@ -355,7 +356,7 @@ def master_keys(backend: Backend) -> MasterKeys:
 def children() -> Iterator[SandboxPool]:
     """What examines uploads, for what is tested without HTTP."""
     children = SandboxPool(
-        Examiner, Path(certifi.where()).read_bytes(), size=2, count=Metrics(None).child_ended
+        Examiner, Path(certifi.where()).read_bytes(), size=2, on_exit=Metrics(None).sandbox_ended
     )
     yield children
     children.close()

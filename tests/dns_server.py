@@ -14,8 +14,8 @@ import dns.query
 import dns.rcode
 import dns.update
 
-from customer_certificates.config import ResolverAddress
 from customer_certificates.gateways.dns import Dns
+from customer_certificates.setting_parsers import ResolverAddress
 
 from .parallel import NUMBER
 from .servers import Server, free_port

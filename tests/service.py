@@ -138,7 +138,7 @@ class Service:
         """The process that tells webhooks; none while it is being replaced."""
         return self._children("cc-background")
 
-    def nurseries(self) -> list[psutil.Process]:
+    def fork_servers(self) -> list[psutil.Process]:
         """The processes that fork the children which examine, one for each worker. The service is
         one that does not share its template."""
         (template,) = (one for one in self._first().children() if _is_template(one))
@@ -189,7 +189,7 @@ def _has_name(process: psutil.Process, name: str) -> bool:
 
 def _is_template(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
-        return "fork_nurseries" in " ".join(process.cmdline())
+        return "serve_fork_servers" in " ".join(process.cmdline())
     return False
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The architecture rules that no linter checks."""
 
 import ast
 import re
@@ -47,7 +47,7 @@ def imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names | modules}
 
 
-def test_there_are_no_other_rooms() -> None:
+def test_the_packages_are_those_listed() -> None:
     folders = {path.name for path in SOURCE.iterdir() if path.is_dir()} - {"__pycache__"}
 
     assert folders == ROOMS
@@ -62,27 +62,27 @@ def test_a_package_has_at_most_14_files() -> None:
     }
 
 
-def test_no_file_is_named_after_nothing() -> None:
+def test_no_file_has_a_vague_name() -> None:
     stray = [path for path in FILES if re.search(r"util|helper|common|misc", path.stem)]
 
     assert stray == []
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_framework_is_imported_only_in_its_rooms(framework: str) -> None:
+def test_a_framework_is_imported_only_in_its_packages(framework: str) -> None:
     rooms = {room_of(path) for path in FILES if framework in imports(path)}
 
     assert rooms <= FRAMEWORKS[framework]
 
 
-def test_only_the_gateway_commits() -> None:
+def test_only_gateways_commit() -> None:
     guilty = [path for path in FILES if re.search(r"\.(commit|rollback)\(", path.read_text())]
 
     assert {room_of(path) for path in guilty} <= {"gateways"}
 
 
-def test_no_resource_tries() -> None:
-    """What a refusal becomes is decided in problems.py, for all of them."""
+def test_no_resource_has_a_try_statement() -> None:
+    """Only problems.py maps refusals to responses."""
     guilty = [
         path.name
         for path in (SOURCE / "resources").rglob("*.py")

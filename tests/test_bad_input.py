@@ -1,4 +1,4 @@
-"""No input whatsoever gives a 500, and what is refused leaves the database as it was."""
+"""No input causes a 500, and a rejected request changes nothing."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def writing(request: pytest.FixtureRequest, engine: sa.Engine) -> tuple[str, str
 
 
 def judge(answer: Result, engine: sa.Engine, before: dict[str, Any]) -> None:
-    """Either it was carried out, or refused in good form with nothing changed."""
+    """The request succeeded, or was rejected with a problem and no change."""
     assert answer.headers["X-Request-Id"]
     if answer.status_code >= 400:
         status, _kind, findings = refusal(answer)
@@ -99,7 +99,7 @@ def test_any_json_as_a_body(
 def test_any_json_with_characters_as_they_are(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str], content: Any
 ) -> None:
-    """Lone surrogates then go out as bytes that no UTF-8 has."""
+    """Lone surrogates are then sent as bytes that are not UTF-8."""
     before = dump(engine)
     body = json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
@@ -127,7 +127,7 @@ def test_any_bytes_as_a_body(
 
 @inputs
 @given(place=st.integers(0, 200), change=st.binary(max_size=3))
-def test_good_json_with_one_place_spoilt(
+def test_valid_json_with_one_corrupted_place(
     client: TestClient, engine: sa.Engine, writing: tuple[str, str], place: int, change: bytes
 ) -> None:
     good = {
@@ -144,7 +144,7 @@ def test_good_json_with_one_place_spoilt(
 
 @inputs
 @given(text=st.text(st.sampled_from("QUJDA/+=-_ \n\r\x00é"), max_size=12))
-def test_base64_is_taken_in_any_usual_form(
+def test_base64_is_accepted_in_any_usual_form(
     client: TestClient, engine: sa.Engine, text: str
 ) -> None:
     (owner,) = add_users(engine, 1)

@@ -1,4 +1,4 @@
-"""Whatever becomes of Redis: every answer is right, and none is a 5xx."""
+"""Whatever happens to Redis, every response is correct, and none is a 5xx."""
 
 import json
 import pickle
@@ -42,7 +42,7 @@ def started_service(backend: Backend, own_valkey: Server, folder: Path) -> Itera
 
 @pytest.fixture
 def valkey(own_valkey: Server) -> Server:
-    """The Redis of `cached_service`, for a test to maltreat."""
+    """The Redis of `cached_service`, which tests disturb."""
     if not own_valkey.process.is_running():
         own_valkey.start()
     return own_valkey
@@ -50,7 +50,7 @@ def valkey(own_valkey: Server) -> Server:
 
 @pytest.fixture
 def cached_service(started_service: Service, valkey: Server) -> Service:
-    """A service that was started without its Redis and, by now, has found it."""
+    """A service that started without its Redis, and has connected since."""
     _expect_health(started_service, cache=1)
     return started_service
 
@@ -87,7 +87,7 @@ def test_redis_is_killed_and_comes_back(cached_service: Service, valkey: Server)
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_hangs_and_goes_on(cached_service: Service, valkey: Server) -> None:
+def test_redis_hangs_and_recovers(cached_service: Service, valkey: Server) -> None:
     with _played(cached_service) as users:
         users(1)
         valkey.pause()
@@ -122,7 +122,7 @@ def test_redis_is_full(cached_service: Service, store: Any) -> None:
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_wants_another_password(cached_service: Service, valkey: Server) -> None:
+def test_redis_requires_another_password(cached_service: Service, valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url) as store:
         store.config_set("requirepass", "not what the service has")
         store.execute_command("CLIENT", "KILL", "SKIPME", "yes")
@@ -154,14 +154,14 @@ def test_the_service_has_a_wrong_password(folder: Path) -> None:
 
 
 @pytest.mark.one_backend("postgresql")
-def test_garbage_in_redis_is_not_shown(cached_service: Service, store: Any) -> None:
+def test_garbage_in_redis_is_ignored(cached_service: Service, store: Any) -> None:
     with cached_service.client() as client:
         owner = client.post("/users", json=a_user()).json()["id"]
         stranger = client.post("/users", json=a_user()).json()["id"]
         expected: dict[int, list[int]] = {owner: [], stranger: []}
 
         def kept() -> bool:
-            """A new list of each is in Redis, unless that took too long."""
+            """Redis has the new list of each user, unless the write took too long."""
             store.flushall()
             for user in (owner, stranger):
                 made = client.post(f"/users/{user}/certificates", json=an_upload()).json()
@@ -195,7 +195,7 @@ _SPOILS: list[Callable[[bytes, bytes], bytes]] = [
 
 
 def _spoil(store: Any, spoil: Callable[[bytes, bytes], bytes]) -> None:
-    """Has `spoil` make of every value and of the next one another value."""
+    """Replaces each value by `spoil` of that value and the next one."""
     values = {key: store.get(key) for key in store.scan_iter("cc:*")}
     others = [*list(values.values())[1:], *list(values.values())[:1]]
     for (key, own), other in zip(values.items(), others, strict=True):
@@ -203,9 +203,7 @@ def _spoil(store: Any, spoil: Callable[[bytes, bytes], bytes]) -> None:
 
 
 @pytest.mark.one_backend("sqlite")
-def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
-    cached_service: Service, store: Any
-) -> None:
+def test_cache_keys_contain_revisions_and_expire(cached_service: Service, store: Any) -> None:
     store.flushall()
     with _played(cached_service) as users:
         users(1)
@@ -222,9 +220,9 @@ def test_redis_holds_text_under_names_with_revisions_for_a_limited_time(
         assert isinstance(json.loads(body), list)
 
 
-def test_every_change_is_kept_under_another_name(cached_service: Service, store: Any) -> None:
+def test_each_revision_has_its_own_cache_key(cached_service: Service, store: Any) -> None:
     def all_were_kept() -> bool:
-        """Redis is not waited for: it may lack some, but has no others."""
+        """Writes to Redis are asynchronous: some may be missing, but there are no others."""
         store.flushall()
         with cached_service.client() as client:
             user = client.post("/users", json=a_user()).json()["id"]
@@ -262,7 +260,7 @@ def _asked_on_fresh_connections(service: Service, path: str) -> list[Any]:
 
 
 def _expect_health(service: Service, *, cache: int) -> None:
-    """Within a while, both worker processes say that `cache` is so; never with a 5xx."""
+    """Waits until both worker processes report this state of the cache, without a 5xx."""
 
     def agreed() -> bool:
         said = _asked_on_fresh_connections(service, "/healthcheck")

@@ -1,4 +1,4 @@
-"""Secrets are planted, the whole story is run, and then nothing of them is found anywhere."""
+"""Secrets are planted, many requests are run, and no secret is found anywhere."""
 
 import base64
 import secrets
@@ -154,7 +154,7 @@ class Story:
             self._provoke_a_defect(client)
 
     def crash(self) -> None:
-        """Kills nurseries and workers in the middle of a request with secrets."""
+        """Kills fork servers and workers in the middle of a request with secrets."""
         number = self._home.rpartition("/")[2]
         row = f"SELECT id FROM users WHERE id = {number} FOR UPDATE"
         for crash in _CRASHES:
@@ -163,8 +163,8 @@ class Story:
                 with held(self._backend, row):
                     lost = threads.submit(client.post, self._path, json=self._sealed)
                     until(lambda: waits(self._backend, self._engine))
-                    for nursery in self._service.nurseries():
-                        nursery.send_signal(crash)
+                    for fork_server in self._service.fork_servers():
+                        fork_server.send_signal(crash)
                     for worker in self._service.workers():
                         worker.send_signal(crash)
                         psutil.wait_procs([worker], 30)
@@ -202,7 +202,7 @@ class Story:
         self.answers.append(client.delete(f"/tokens/{made.json()['id']}"))
 
     def _provoke_a_defect(self, client: httpx.Client) -> None:
-        """The database refuses what a request writes, and nobody has thought of that."""
+        """The database rejects a write, an error that the code does not expect."""
         number = int(self._home.rpartition("/")[2])
         entries = client.get(f"{self._home}/audit?limit=1000").json()
         put_in_the_way(self._engine, number, entries[-1]["seq"] + 1)
@@ -279,7 +279,7 @@ def _files(engine: sa.Engine, kept: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", CANARIES)
-def test_a_secret_would_be_found(name: str) -> None:
+def test_the_search_for_secrets_finds_a_planted_one(name: str) -> None:
     canary = CANARIES[name]
     for around in (b"", b"a", b"ab"):
         assert found_in(base64.b64encode(around + canary)), around

@@ -1,4 +1,4 @@
-"""Settings: what is read, what is refused, and in which words."""
+"""Settings: defaults, parsing, and error messages."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ from customer_certificates.config import (
     SETTINGS,
     Config,
     ConfigError,
-    SmtpServer,
 )
+from customer_certificates.setting_parsers import SmtpServer
 
 from .factories import a_pair
 
 RSA_KEY = a_pair(key="RSA-2048").key_pem.decode()
 
 
-def test_defaults_need_nothing() -> None:
+def test_all_settings_have_defaults() -> None:
     config = Config.from_environ({})
 
     assert (config.profile, config.host, config.port) == ("lcl", "127.0.0.1", 9000)
@@ -54,7 +54,7 @@ class RecordingEnviron(dict[str, str]):
         return super().get(key, default)
 
 
-def test_the_known_settings_are_those_that_are_read() -> None:
+def test_every_listed_setting_is_read() -> None:
     environ = RecordingEnviron()
 
     Config.from_environ(environ)
@@ -85,14 +85,14 @@ def test_all_unknown_settings_are_named_at_once() -> None:
         Config.from_environ({"CC_PROT": "9000", "CC_HOSTS": "::1", "CCC": "", "env": "lcl"})
 
 
-def test_a_profile_is_named_by_either_variable() -> None:
+def test_the_profile_comes_from_either_variable() -> None:
     assert Config.from_environ({"env": "tst"}).profile == "tst"
     assert Config.from_environ({"env": "nonsense", "CC_ENV": "tst"}).profile == "tst"
     assert Config.from_environ({"CC_ENV": "tst"}).password_cost == LEAST_PASSWORD_COST
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_any_usual_name_of_postgresql_is_understood(scheme: str) -> None:
+def test_common_schemes_of_postgresql_are_accepted(scheme: str) -> None:
     config = Config.from_environ({"CC_DATABASE_URL": f"{scheme}://u:p@h/d"})
 
     assert config.database_url == "postgresql+psycopg://u:p@h/d"
@@ -116,7 +116,7 @@ def test_a_setting_can_be_read_from_a_file(tmp_path: Path) -> None:
         ("192.0.2.7", "http://192.0.2.7:9000"),
     ],
 )
-def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> None:
+def test_the_shown_address_can_be_opened_in_a_browser(host: str, address: str) -> None:
     assert Config.from_environ({"CC_HOST": host}).address == address
 
 
@@ -128,7 +128,7 @@ def test_the_address_is_one_that_a_person_can_open(host: str, address: str) -> N
         ("192.0.2.1,2001:db8::7", "2001:db8::/64"),
     ],
 )
-def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str) -> None:
+def test_proxies_and_terminator_peers_must_not_overlap(terminators: str, proxies: str) -> None:
     with pytest.raises(ConfigError, match="CC_TERMINATOR_PEERS"):
         Config.from_environ({"CC_TERMINATOR_PEERS": terminators, "CC_TRUSTED_PROXIES": proxies})
 
@@ -170,7 +170,7 @@ def test_a_proxy_is_no_terminator_by_its_address(terminators: str, proxies: str)
         ("CC_AUDIT_EXPORT_DIR", "what?"),
     ],
 )
-def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, value: str) -> None:
+def test_an_invalid_setting_is_named_without_its_secret(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable) as caught:
         Config.from_environ({variable: value})
 
@@ -189,7 +189,7 @@ def test_a_wrong_setting_is_named_and_a_secret_is_not_repeated(variable: str, va
         ("edge-1=[2001:db8::1]", [("edge-1", "2001:db8::1", 443)]),
     ],
 )
-def test_where_to_look_may_have_names(text: str, addresses: list[tuple[str, str, int]]) -> None:
+def test_probe_addresses_may_have_names(text: str, addresses: list[tuple[str, str, int]]) -> None:
     config = Config.from_environ({"CC_PROBE_ADDRESSES": text})
 
     assert config.probe_addresses == tuple(addresses)
@@ -234,7 +234,7 @@ PRODUCTION = {
         {"CC_HOST": "0.0.0.0", "CC_TRUSTED_PROXIES": "10.1.2.3"},
     ],
 )
-def test_production_starts_with_what_it_needs(more: dict[str, str]) -> None:
+def test_production_starts_with_its_required_settings(more: dict[str, str]) -> None:
     config = Config.from_environ({**PRODUCTION, **more})
 
     assert (config.profile, config.asks_credentials) == ("prd", True)
@@ -242,7 +242,7 @@ def test_production_starts_with_what_it_needs(more: dict[str, str]) -> None:
     assert config.password_cost == RFC_9106_LOW_MEMORY
 
 
-def test_production_takes_its_secrets_from_files(tmp_path: Path) -> None:
+def test_production_reads_secrets_from_files(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:p@h/d")
     (tmp_path / "key").write_text("file:/etc/master-key")
     files = {
@@ -265,26 +265,26 @@ def test_production_takes_its_secrets_from_files(tmp_path: Path) -> None:
         ({"CC_HOST": "10.1.2.3", "CC_TLS_KEY": "/k"}, "CC_TLS_CERTIFICATE"),
     ],
 )
-def test_production_does_not_start_without(changes: dict[str, str], sentence: str) -> None:
+def test_production_requires_settings(changes: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence) as caught:
         Config.from_environ({**PRODUCTION, **changes})
 
     assert "hunter2" not in str(caught.value)
 
 
-def test_no_other_profile_asks_for_credentials() -> None:
+def test_only_production_requires_credentials() -> None:
     for profile in ("lcl", "tst"):
         config = Config.from_environ({**PRODUCTION, "CC_ENV": profile})
         assert (config.asks_credentials, config.upload_checks) == (False, "report")
 
 
-def test_a_file_and_a_value_are_not_both_taken(tmp_path: Path) -> None:
+def test_a_value_and_a_file_conflict(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="CC_CACHE_URL and CC_CACHE_URL_FILE are both set"):
         Config.from_environ({"CC_CACHE_URL": "redis://h", "CC_CACHE_URL_FILE": str(tmp_path / "x")})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
-def test_a_file_that_says_nothing_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unreadable_or_empty_file_is_rejected(tmp_path: Path, content: bytes | None) -> None:
     secret = tmp_path / "url"
     if content is not None:
         secret.write_bytes(content)
@@ -309,7 +309,7 @@ def test_a_file_that_says_nothing_is_refused(tmp_path: Path, content: bytes | No
         ("smtp://[::1]:2525?tls=none", SmtpServer("::1", 2525, "none")),
     ],
 )
-def test_where_letters_go(url: str, server: SmtpServer, tmp_path: Path) -> None:
+def test_the_mail_server_is_parsed(url: str, server: SmtpServer, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(url)
     sender = "Certificates <certificates@example.com>"
     config = Config.from_environ({"CC_SMTP_URL_FILE": f"{tmp_path}/url", "CC_MAIL_FROM": sender})
@@ -334,7 +334,7 @@ def test_where_letters_go(url: str, server: SmtpServer, tmp_path: Path) -> None:
         "smtp://user:secret@mail.example?tls=none",
     ],
 )
-def test_what_is_no_mail_server(url: str) -> None:
+def test_an_invalid_mail_server_is_rejected(url: str) -> None:
     with pytest.raises(ConfigError, match="CC_SMTP_URL must look like") as refused:
         Config.from_environ({"CC_SMTP_URL": url, "CC_MAIL_FROM": "a@b.example"})
 
@@ -342,7 +342,7 @@ def test_what_is_no_mail_server(url: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["nobody", "@example.com", "a@", "ä@example.com", "a@b\r\nc"])
-def test_who_can_send_no_letters(sender: str) -> None:
+def test_an_invalid_sender_is_rejected(sender: str) -> None:
     with pytest.raises(ConfigError, match="CC_MAIL_FROM"):
         Config.from_environ({"CC_SMTP_URL": "smtp://localhost", "CC_MAIL_FROM": sender})
 
@@ -350,12 +350,12 @@ def test_who_can_send_no_letters(sender: str) -> None:
 @pytest.mark.parametrize(
     "given", [{"CC_SMTP_URL": "smtp://localhost"}, {"CC_MAIL_FROM": "a@b.example"}]
 )
-def test_letters_need_a_server_and_a_sender(given: dict[str, str]) -> None:
+def test_email_needs_a_server_and_a_sender(given: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="Set both or neither"):
         Config.from_environ(given)
 
 
-def test_webhooks_lead_to_this_machine_where_it_is_served_alone() -> None:
+def test_webhooks_may_use_loopback_only_outside_production() -> None:
     def allowed(**settings: str) -> list[str]:
         return [str(network) for network in Config.from_environ(settings).webhook_allowed_networks]
 
@@ -369,7 +369,7 @@ def test_webhooks_lead_to_this_machine_where_it_is_served_alone() -> None:
         allowed(CC_WEBHOOK_ALLOWED_NETWORKS="internal")
 
 
-def test_the_service_s_own_addresses_are_known() -> None:
+def test_own_addresses_are_the_host_and_the_proxies() -> None:
     config = Config.from_environ({"CC_HOST": "192.0.2.7", "CC_TRUSTED_PROXIES": "198.51.100.0/24"})
 
     assert [str(one) for one in config.own_addresses] == ["192.0.2.7/32", "198.51.100.0/24"]
@@ -383,7 +383,7 @@ def test_the_service_s_own_addresses_are_known() -> None:
         ("http://[::1]:9000", "http://[::1]:9000"),
     ],
 )
-def test_the_public_url_is_where_links_begin(url: str, kept: str) -> None:
+def test_the_public_url_is_normalized(url: str, kept: str) -> None:
     config = Config.from_environ({"CC_PUBLIC_URL": url})
 
     assert (config.public_url, config.mails_links) == (kept, False)
@@ -405,14 +405,14 @@ def test_the_public_url_is_where_links_begin(url: str, kept: str) -> None:
         "https://certs.example.com:99999",
     ],
 )
-def test_what_is_no_public_url(url: str) -> None:
+def test_an_invalid_public_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigError, match="CC_PUBLIC_URL must be the URL") as refused:
         Config.from_environ({"CC_PUBLIC_URL": url})
 
     assert "secret" not in str(refused.value)
 
 
-def test_links_are_mailed_over_https_in_production() -> None:
+def test_production_requires_https_in_the_public_url() -> None:
     mail = {"CC_SMTP_URL": "smtp://localhost", "CC_MAIL_FROM": "a@b.example"}
     with pytest.raises(ConfigError, match="CC_PUBLIC_URL"):
         Config.from_environ({**PRODUCTION, **mail, "CC_PUBLIC_URL": "http://certs.example.com"})

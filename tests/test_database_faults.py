@@ -1,4 +1,4 @@
-"""Whatever becomes of the database: refused in time, recovered from, and nothing lost."""
+"""Whatever happens to the database: rejected in time, recovered, and nothing lost."""
 
 import itertools
 import os
@@ -37,7 +37,7 @@ _FRESH_CONNECTIONS = 16
 
 @pytest.fixture(scope="module")
 def postgresql(folder: Path) -> Iterator[Server]:
-    """A PostgreSQL to maltreat."""
+    """A PostgreSQL that tests disturb."""
     server = start_postgresql(folder / "postgresql-with-faults")
     yield server
     server.stop()
@@ -55,7 +55,7 @@ def _on_postgresql(postgresql: Server, folder: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def on_postgresql(_on_postgresql: Service, postgresql: Server) -> Service:
-    """That service, which has found its PostgreSQL up, whatever the last test did to it."""
+    """That service, after PostgreSQL has recovered from the previous test."""
     if not postgresql.process.is_running():
         postgresql.start()
     with _on_postgresql.client(headers={"Connection": "close"}) as client:
@@ -65,7 +65,7 @@ def on_postgresql(_on_postgresql: Service, postgresql: Server) -> Service:
 
 @pytest.fixture
 def connection(postgresql: Server) -> Iterator[psycopg.Connection]:
-    """A session of somebody else's on that PostgreSQL."""
+    """Another session on that PostgreSQL."""
     with psycopg.connect(postgresql.url, autocommit=True) as connection:
         yield connection
 
@@ -87,7 +87,7 @@ def sqlite_file(on_sqlite: Service, folder: Path) -> Path:
 
 
 class Owner:
-    """A user and the certificates of it that were acknowledged."""
+    """A user and the acknowledged certificates."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
@@ -98,7 +98,7 @@ class Owner:
         self.refused = 0
 
     def upload(self) -> httpx.Response:
-        """Uploads one; it is acknowledged, or refused for now."""
+        """Uploads a certificate; it is acknowledged, or temporarily rejected."""
         answer = self.client.post(f"{self.path}/certificates", json=an_upload())
         if _is_refused_for_now(answer):
             self.refused += 1
@@ -119,7 +119,7 @@ class Owner:
         return ids
 
 
-def test_postgresql_is_killed_under_load_and_comes_back(
+def test_postgresql_is_killed_under_load_and_recovers(
     on_postgresql: Service, postgresql: Server
 ) -> None:
     workers = on_postgresql.workers()
@@ -163,7 +163,7 @@ def test_postgresql_is_killed_under_load_and_comes_back(
     assert on_postgresql.workers() == workers
 
 
-def test_postgresql_hangs_and_goes_on(on_postgresql: Service, postgresql: Server) -> None:
+def test_postgresql_hangs_and_recovers(on_postgresql: Service, postgresql: Server) -> None:
     """Each answer comes within the client's 30 seconds."""
     with on_postgresql.client() as client, ThreadPoolExecutor(16) as threads:
         owner = Owner(client)
@@ -193,7 +193,7 @@ def test_postgresql_hangs_and_goes_on(on_postgresql: Service, postgresql: Server
         assert set(owner.acknowledged) <= set(owner.listed())
 
 
-def test_what_waits_for_a_row_that_is_locked_is_refused_in_the_end(
+def test_a_write_that_waits_for_a_locked_row_times_out(
     on_postgresql: Service, connection: psycopg.Connection
 ) -> None:
     with on_postgresql.client() as client, ThreadPoolExecutor(5) as threads:
@@ -222,7 +222,7 @@ def test_what_waits_for_a_row_that_is_locked_is_refused_in_the_end(
         assert owner.listed() == owner.acknowledged
 
 
-def test_a_postgresql_that_only_reads_refuses_writes_for_now(
+def test_writes_to_a_read_only_postgresql_are_unavailable(
     on_postgresql: Service, connection: psycopg.Connection
 ) -> None:
     with on_postgresql.client() as client:
@@ -251,7 +251,7 @@ def test_a_postgresql_that_only_reads_refuses_writes_for_now(
         assert owner.listed() == owner.acknowledged
 
 
-def test_idle_connections_that_were_cut_are_replaced_unnoticed(
+def test_closed_idle_connections_are_replaced_without_an_error(
     postgresql: Server, on_postgresql: Service, connection: psycopg.Connection
 ) -> None:
     database = Database(
@@ -299,9 +299,7 @@ def test_the_sqlite_file_is_locked_for_too_long(on_sqlite: Service, sqlite_file:
         assert owner.listed() == owner.acknowledged
 
 
-def test_only_its_owner_reads_the_sqlite_file_and_its_logs(
-    on_sqlite: Service, sqlite_file: Path
-) -> None:
+def test_sqlite_files_are_private_to_their_owner(on_sqlite: Service, sqlite_file: Path) -> None:
     with on_sqlite.client() as client:
         Owner(client).upload()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sqlite_file.parent.iterdir()}
@@ -327,7 +325,7 @@ class SmallDisk:
         ]
 
     def enlarge(self, service: Service) -> None:
-        """Makes room."""
+        """Frees disk space."""
         if self._mounted:
             assert not _mount("-o", "remount,size=16m", str(self.folder))
         else:
@@ -386,9 +384,7 @@ def test_the_disk_of_sqlite_is_full(small_disk: SmallDisk, folder: Path) -> None
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_folder_that_cannot_be_written_stops_the_start_with_a_sentence(
-    folder: Path, command: str
-) -> None:
+def test_an_unwritable_folder_stops_the_start_with_a_message(folder: Path, command: str) -> None:
     (file := folder / f"a-file-for-{command}").touch()
     for data in (file / "data", Path("/proc/customer-certificates")):
         ended = run(command, {"CC_DATA_DIR": str(data)})
@@ -400,7 +396,7 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_a_sentence(
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_what_is_no_sqlite_file_stops_the_start_with_a_sentence(folder: Path, command: str) -> None:
+def test_an_invalid_sqlite_file_stops_the_start_with_a_message(folder: Path, command: str) -> None:
     (data := folder / f"no-database-for-{command}").mkdir()
     file = data / "customer-certificates.sqlite3"
     file.write_bytes(b"This is no database. " * 1000)
@@ -413,7 +409,7 @@ def test_what_is_no_sqlite_file_stops_the_start_with_a_sentence(folder: Path, co
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_postgresql_that_is_not_there_stops_the_start_with_a_sentence(command: str) -> None:
+def test_an_unreachable_postgresql_stops_the_start_with_a_message(command: str) -> None:
     ended = run(command, {"CC_DATABASE_URL": "postgresql://postgres:a-secret@127.0.0.1:1/postgres"})
 
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""The commands on a PostgreSQL that asks for passwords, or stores another encoding."""
+"""The commands on a PostgreSQL with passwords, or with another encoding."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ _SERVICE = "roles_service"
 
 @pytest.fixture(scope="module")
 def owner_url(folder: Path) -> Iterator[str]:
-    """A server that asks every role but the owner for a password."""
+    """A server that requires a password of every role except the owner."""
     place = folder / "postgresql-with-passwords"
     place.mkdir()
     hba = place / "pg_hba.conf"
@@ -41,7 +41,7 @@ def settings(owner_url: str, tmp_path: Path) -> dict[str, str]:
     return _settings(owner_url, tmp_path, "roles")
 
 
-def test_serve_names_the_command_that_makes_its_role(settings: dict[str, str]) -> None:
+def test_serve_names_the_command_that_creates_its_role(settings: dict[str, str]) -> None:
     ended = run("serve", settings)
 
     assert ended.returncode == 2
@@ -50,7 +50,7 @@ def test_serve_names_the_command_that_makes_its_role(settings: dict[str, str]) -
     assert "Run: customer-certificates migrate" in ended.stderr
 
 
-def test_a_server_that_is_not_there_is_not_said_to_be_unmigrated(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_not_called_unmigrated(tmp_path: Path) -> None:
     ended = run("serve", _settings("postgresql://postgres@127.0.0.1:1/x", tmp_path, "roles"))
 
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""What can be said of the Compose file and the images without a Docker engine."""
+"""Checks of the Compose file and the images without a Docker engine."""
 
 import ast
 import os
@@ -37,17 +37,17 @@ def test_a_prd_service_does_not_know_the_owner_of_the_database(name: str) -> Non
     assert "CC_DATABASE_PASSWORD" not in str(SERVICES[name])
 
 
-def test_the_open_service_can_migrate() -> None:
+def test_the_test_service_can_migrate() -> None:
     """As the original's `docker-compose run api alembic upgrade head` needs it."""
     assert "CC_DATABASE_PASSWORD" in environment("api")["CC_DATABASE_OWNER_URL"]
 
 
-def test_the_open_service_shares_no_volume_with_prd() -> None:
+def test_the_test_service_shares_no_volume_with_prd() -> None:
     assert not volumes("api") & (volumes("api-prd") | volumes("migrate-prd"))
     assert volumes("api-prd") == volumes("migrate-prd")
 
 
-def test_the_cache_has_the_password_that_its_clients_give() -> None:
+def test_the_cache_and_its_clients_share_a_password() -> None:
     password = environment("cache")["REDISCLI_AUTH"]
 
     assert "requirepass $$REDISCLI_AUTH" in str(SERVICES["cache"]["command"])
@@ -56,7 +56,7 @@ def test_the_cache_has_the_password_that_its_clients_give() -> None:
 
 
 @pytest.mark.parametrize("name", ["api", "api-prd", "https", "database", "cache"])
-def test_a_service_that_is_killed_comes_back(name: str) -> None:
+def test_a_killed_service_is_restarted(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 

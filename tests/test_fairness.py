@@ -1,4 +1,4 @@
-"""One tenant asks for more than there is, and another one is served as if it did not.
+"""One tenant sends too many requests, and another one is served as usual.
 
 With `--long` the attack goes on, and the other tenant's times are compared with those of a quiet
 service.
@@ -40,7 +40,7 @@ Ask = Callable[[], httpx.Response]
 
 @pytest.fixture(scope="module")
 def _closed_service(backend: Backend, folder: Path) -> Iterator[Service]:
-    """One worker, with credentials, behind a proxy that says who its clients are."""
+    """One worker with authentication, behind a proxy that names its clients."""
     settings = {
         **backend.settings,
         **backend.named(),
@@ -71,7 +71,7 @@ class Client:
         self._options = options
 
     def send(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        """Sends it on a connection of its own."""
+        """Sends the request on a separate connection."""
         options = {"timeout": _WAIT_SECONDS, **self._options, "headers": self._headers}
         with self._service.client(**options) as client:
             return client.request(method, path, **sent)
@@ -150,7 +150,7 @@ def _leave_the_cpu_to_others() -> None:
 
 
 def paced(victim: Ask, number: int) -> list[tuple[float, httpx.Response]]:
-    """Sends `number` requests at a usual pace, and gives their times and answers."""
+    """Sends `number` requests at a usual rate, and returns their times and responses."""
     answers: list[tuple[float, httpx.Response]] = []
     pace = Event()
     for _ in range(number):

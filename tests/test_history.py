@@ -1,4 +1,4 @@
-"""No answer is stale, torn or lost, whatever fails; and each broken cache is found out."""
+"""No response is stale, torn or lost, whatever fails; each broken cache is detected."""
 
 import random
 import re
@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql"])
-def test_no_answer_is_wrong_while_servers_fail(
+def test_no_response_is_wrong_while_servers_fail(
     name: Literal["sqlite", "postgresql"], folder: Path, request: pytest.FixtureRequest
 ) -> None:
     if request.config.getoption("--long"):
@@ -64,7 +64,7 @@ def test_no_answer_is_wrong_while_servers_fail(
     assert set(report.faults) == set(kinds)
 
 
-def test_the_caches_answer_among_many_writers(service: Service) -> None:
+def test_cached_lists_are_correct_among_many_writers(service: Service) -> None:
     """Without hits, the test above would not test the cache."""
     tiers = ["process"] + ["redis"] * ("postgresql" in service.log.name)
     before = {tier: _pages_from(service, tier) for tier in tiers}
@@ -82,8 +82,8 @@ def test_the_caches_answer_among_many_writers(service: Service) -> None:
     assert outcome.not_modified
 
 
-def test_a_broken_cache_is_found_out(mutant: str, folder: Path) -> None:
-    """It is right while nobody is in its way: it is found out for its races."""
+def test_a_broken_cache_is_detected(mutant: str, folder: Path) -> None:
+    """It is correct without concurrency: only its races are wrong."""
     needs_faults = mutant in _NEED_FAULTS
     setting = Setting(
         "postgresql" if needs_faults else "sqlite",
@@ -104,7 +104,7 @@ def test_a_broken_cache_is_found_out(mutant: str, folder: Path) -> None:
     assert {problem.kind for problem in report.outcome.problems} <= {"stale", "torn", "lost"}
 
 
-def test_a_run_that_was_killed_goes_on_with_its_histories(
+def test_a_killed_run_resumes_with_its_histories(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = folder / "history-killed"

@@ -1,4 +1,4 @@
-"""The checker of histories knows right from wrong, and shows the wrong in few operations."""
+"""The checker finds wrong histories, and shows them with few operations."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -208,7 +208,7 @@ def test_a_right_history_has_no_finding(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _WRONG)
-def test_a_wrong_history_has_one(name: str) -> None:
+def test_a_wrong_history_has_a_finding(name: str) -> None:
     kind, history = _WRONG[name]
 
     assert [finding.kind for finding in check(history, _EMPTY)] == [kind]

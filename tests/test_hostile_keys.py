@@ -1,4 +1,4 @@
-"""Keys that were made to cost: refused, or paid for in a child, while everybody else is served."""
+"""Keys that are costly to read are rejected, or read in a sandbox, while others are served."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.one_backend
 def post_all_at_once(
     service: Service, user_id: int, uploads: list[dict[str, Any]]
 ) -> list[httpx.Response]:
-    """The answers to uploads that are under way together, in their order."""
+    """The responses to concurrent uploads, in order."""
 
     def post(upload: dict[str, Any]) -> httpx.Response:
         with service.client() as client:
@@ -43,10 +43,10 @@ def codes(answer: httpx.Response) -> set[str]:
     return {finding["code"] for finding in content.get("errors", content.get("findings", []))}
 
 
-def test_what_can_be_foreseen_is_refused_before_it_is_paid(
+def test_hostile_keys_are_rejected_before_they_cost_cpu_time(
     service: Service, engine: sa.Engine
 ) -> None:
-    """RSA keys are measured and not read, and so are stored with what is wrong with them."""
+    """Large RSA keys are not read: they are stored with a finding."""
     user_id = register(service)
 
     answers = post_all_at_once(service, user_id, hostile.uploads())
@@ -62,8 +62,8 @@ def test_what_can_be_foreseen_is_refused_before_it_is_paid(
     assert stored == 8
 
 
-def test_what_is_paid_holds_up_nobody_else(service: Service) -> None:
-    """A million iterations are allowed, and take a child some tenths of a second each."""
+def test_costly_keys_delay_nobody_else(service: Service) -> None:
+    """A million iterations are allowed, and take some tenths of a second each."""
     user_id = register(service)
     key = base64.b64encode(hostile.pbkdf2_key(10**6)).decode()
     costly = {"body": a_pair().body, "private_key": key, "passphrase": "wrong"}

@@ -46,7 +46,7 @@ def held(backend: Backend, statement: str) -> Iterator[None]:
 
 @contextmanager
 def running(backend: Backend, name: str) -> Iterator[None]:
-    """A request of this name is being carried out, by this process."""
+    """A request with this key is in progress in this process."""
     if backend.name == "postgresql":
         claimed = (
             "INSERT INTO kept_answers (name, digest, kept_at) VALUES ('\\x{0}', '\\x{0}', '{1}')"
@@ -83,8 +83,8 @@ def waits(backend: Backend, engine: sa.Engine) -> bool:
         )
 
 
-def test_of_many_at_once_one_is_carried_out(service: Service, engine: sa.Engine) -> None:
-    """Each on a connection of its own, so that both worker processes have some."""
+def test_one_of_many_concurrent_requests_is_processed(service: Service, engine: sa.Engine) -> None:
+    """Sends each on a separate connection, so that both worker processes get some."""
     with service.client() as client:
         user = client.post("/users", json=a_user()).headers["Location"]
     path, sent = f"{user}/certificates", an_upload(active=True)
@@ -124,7 +124,7 @@ def test_a_registration_that_races_itself_is_no_conflict(service: Service) -> No
     assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
 
 
-def test_one_that_is_still_running_is_not_begun_again(
+def test_a_request_in_progress_is_not_started_again(
     service: Service, backend: Backend, engine: sa.Engine
 ) -> None:
     with service.client() as client:
@@ -142,7 +142,7 @@ def test_one_that_is_still_running_is_not_begun_again(
         assert outcomes == ["done"] * 3
 
 
-def test_who_waits_for_something_else_is_not_told_that_it_runs(
+def test_a_request_that_waits_for_another_lock_is_no_conflict(
     service: Service, backend: Backend
 ) -> None:
     with service.client() as client:

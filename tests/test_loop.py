@@ -1,4 +1,4 @@
-"""The event loop of a worker: no request blocks it, whatever the request waits for."""
+"""No request blocks a worker's event loop, whatever it waits for."""
 
 import asyncio
 import logging
@@ -94,7 +94,7 @@ class Loop:
             app.close()
 
 
-def test_a_user_s_whole_life_blocks_no_callback(
+def test_requests_of_a_user_block_no_callback(
     backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     def live(client: httpx.Client) -> None:
@@ -125,7 +125,7 @@ def test_a_request_that_waits_for_a_lock_blocks_no_callback(
     _require_no_slow_callback(backend, caplog, wait)
 
 
-def test_a_change_is_heard_by_all_that_wait_for_it(
+def test_a_change_wakes_all_waiting_requests(
     backend: Backend, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     def hear(client: httpx.Client) -> None:

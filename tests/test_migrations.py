@@ -1,4 +1,4 @@
-"""The migrations end in the models' schema, from either side, on databases of their own."""
+"""The migrations result in the models' schema, upgrading and downgrading."""
 
 import itertools
 import re
@@ -35,7 +35,7 @@ _numbers = itertools.count()
 
 
 class Empty:
-    """A database that nothing is in yet, or a copy of another one."""
+    """An empty database, or a copy of another one."""
 
     url: str
     file: Path
@@ -62,7 +62,7 @@ class Empty:
         self.file = data / "customer-certificates.sqlite3"
 
     def execute(self, *statements: str) -> None:
-        """Runs statements behind the migrations' back."""
+        """Runs statements outside of migrations."""
         engine = migration_engine(self.url)
         with engine.begin() as connection:
             for statement in statements:
@@ -78,11 +78,11 @@ class Empty:
         return found
 
     def upgrade(self, revision: str) -> None:
-        """Brings it up to a revision."""
+        """Upgrades to a revision."""
         command.upgrade(self._alembic(), revision)
 
     def downgrade(self, revision: str) -> None:
-        """Brings it down to a revision."""
+        """Downgrades to a revision."""
         command.downgrade(self._alembic(), revision)
 
     def _alembic(self) -> AlembicConfig:
@@ -153,7 +153,7 @@ def at_head(backend: Backend, folder: Path, template: Empty) -> Empty:
 
 @pytest.fixture(scope="module")
 def models_schema(backend: Backend, folder: Path) -> list[Any]:
-    """The schema as the models have it, made without migrations."""
+    """The models' schema, created without migrations."""
     database = Empty(backend, folder)
     engine = migration_engine(database.url)
     Base.metadata.create_all(engine)
@@ -175,7 +175,7 @@ def test_the_name_of_the_newest_file_has_the_head() -> None:
     assert scripts.get_heads() == [head()]
 
 
-def test_the_head_is_what_the_models_say(at_head: Empty, models_schema: list[Any]) -> None:
+def test_the_schema_matches_the_models(at_head: Empty, models_schema: list[Any]) -> None:
     assert at_head.schema() == models_schema
     described = str(models_schema)
     assert "ix_certificates_user_id_id_active" in described
@@ -193,9 +193,7 @@ def test_alembic_finds_no_difference_between_head_and_models(at_head: Empty) -> 
     engine.dispose()
 
 
-def test_down_leaves_nothing_and_up_again_is_the_same(
-    at_head: Empty, models_schema: list[Any]
-) -> None:
+def test_downgrade_and_upgrade_restore_the_schema(at_head: Empty, models_schema: list[Any]) -> None:
     at_head.execute(
         "INSERT INTO users (name, email, email_key, password_hash, certificates_revision,"
         " created_at) VALUES ('a', 'a', 'a', 'a', '0123456789abcdef', '2026-01-01')"
@@ -252,7 +250,7 @@ def test_alembic_writes_the_migration_that_is_missing(
     assert "op.drop_table" not in written.read_text()
 
 
-def test_several_migrations_at_once_do_it_once(empty: Empty, models_schema: list[Any]) -> None:
+def test_concurrent_migrations_run_once(empty: Empty, models_schema: list[Any]) -> None:
     with ThreadPoolExecutor(3) as threads:
         all_ended = list(threads.map(lambda _: run("migrate", empty.settings), range(3)))
 
@@ -261,7 +259,9 @@ def test_several_migrations_at_once_do_it_once(empty: Empty, models_schema: list
     require_head(empty.url)
 
 
-def test_a_migration_that_fails_leaves_nothing(empty: Empty, project: Path) -> None:
+def test_a_failed_migration_of_an_empty_database_leaves_nothing(
+    empty: Empty, project: Path
+) -> None:
     (project / "alembic" / "versions" / "20990101_9999_fails.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
@@ -279,7 +279,7 @@ def test_a_migration_that_fails_leaves_nothing(empty: Empty, project: Path) -> N
         require_head(empty.url)
 
 
-def test_a_migration_that_fails_leaves_what_was_there(
+def test_a_failed_migration_keeps_existing_data(
     at_head: Empty, project: Path, models_schema: list[Any]
 ) -> None:
     (project / "alembic" / "versions" / "20990101_9999_fails.py").write_text(
@@ -300,7 +300,7 @@ def test_a_migration_that_fails_leaves_what_was_there(
 
 
 def test_a_table_is_rebuilt_without_losing_what_refers_to_it(at_head: Empty, project: Path) -> None:
-    """SQLite alters a table by making it anew and dropping the old one, cascades and all."""
+    """SQLite alters a table by creating a new one and dropping the old one, with cascades."""
     (project / "alembic" / "versions" / "20990101_9999_rebuilds.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
@@ -364,9 +364,7 @@ def test_migrate_cannot_leave_a_revision_that_it_does_not_know(at_head: Empty) -
     assert at_head.schema() == before
 
 
-def test_the_statements_can_be_had_without_the_database(
-    empty: Empty, models_schema: list[Any]
-) -> None:
+def test_migrations_can_be_printed_as_sql(empty: Empty, models_schema: list[Any]) -> None:
     written = empty.alembic("upgrade", "head", "--sql").stdout
     if empty.is_postgresql:
         assert empty.schema() == []

@@ -1,4 +1,4 @@
-"""The command: with credentials and without, and the tokens that it makes."""
+"""The service with and without authentication, and the commands for tokens."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def serving(settings: dict[str, str], log: Path) -> Iterator[Service]:
         service.kill()
 
 
-def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path: Path) -> None:
+def test_the_first_operator_token_is_accepted(production: dict[str, str], tmp_path: Path) -> None:
     made = run("token create --operator --expires-in-days 7", production)
     operator = bearer(made.stdout.strip())
 
@@ -70,13 +70,13 @@ def test_the_first_token_opens_the_service(production: dict[str, str], tmp_path:
     assert made.stdout.strip() not in said
 
 
-def test_an_open_service_says_that_it_is(service: Service) -> None:
+def test_a_service_without_authentication_says_so(service: Service) -> None:
     with service.client() as client:
         assert client.get("/livez").headers["CC-Mode"] == "open"
     assert "It requires no authentication (profile tst)" in service.log.read_text()
 
 
-def test_a_database_that_was_served_with_credentials_is_not_served_without(
+def test_a_database_used_with_authentication_requires_it(
     production: dict[str, str], engine: sa.Engine, tmp_path: Path
 ) -> None:
     with serving(production, tmp_path / "log"):
@@ -101,7 +101,7 @@ def test_a_database_that_was_served_with_credentials_is_not_served_without(
         "ALTER TABLE service_latches RENAME TO something_else",
     ],
 )
-def test_the_role_of_the_service_cannot_unlock_a_database(
+def test_the_service_role_cannot_remove_the_mark(
     backend: Backend, engine: sa.Engine, attack: str
 ) -> None:
     is_of_schema = attack.startswith(("TRUNCATE", "DROP", "ALTER"))
@@ -117,9 +117,7 @@ def test_the_role_of_the_service_cannot_unlock_a_database(
         _enter(backend, asks_credentials=False)
 
 
-def test_processes_that_start_at_once_all_lock_the_database(
-    backend: Backend, engine: sa.Engine
-) -> None:
+def test_concurrent_starts_all_mark_the_database(backend: Backend, engine: sa.Engine) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: _enter(backend, asks_credentials=True), range(8)))
 
@@ -156,9 +154,7 @@ def _enter(backend: Backend, *, asks_credentials: bool) -> None:
         ({"CC_HOST": "0.0.0.0"}, "would be served without TLS"),
     ],
 )
-def test_production_does_not_start_without(
-    tmp_path: Path, changes: dict[str, str], named: str
-) -> None:
+def test_production_requires_settings(tmp_path: Path, changes: dict[str, str], named: str) -> None:
     complete = {
         "CC_ENV": "prd",
         "CC_DATABASE_URL": f"sqlite:///{tmp_path}/certificates.sqlite3",
@@ -195,7 +191,7 @@ def test_tokens_are_listed_and_revoked(production: dict[str, str], engine: sa.En
     assert second["revoked_at"] is None
 
 
-def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
+def test_an_unknown_token_is_not_revoked(production: dict[str, str]) -> None:
     ended = run("token revoke 4611686018427387904", production)
 
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -204,7 +200,7 @@ def test_what_is_not_there_is_not_revoked(production: dict[str, str]) -> None:
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("profile", ["lcl", "tst"])
-def test_no_token_is_made_for_an_open_database(
+def test_no_token_is_created_without_authentication(
     production: dict[str, str], engine: sa.Engine, backend: Backend, profile: str
 ) -> None:
     """It would open nothing: CC_ENV was forgotten, most likely."""
@@ -225,7 +221,7 @@ def test_no_token_is_made_for_an_open_database(
 @pytest.mark.parametrize(
     "command", ["token list", "token revoke 1", "audit verify", "keys status", "keys rewrap"]
 )
-def test_commands_say_what_they_act_on(
+def test_commands_name_their_target(
     production: dict[str, str], backend: Backend, engine: sa.Engine, command: str
 ) -> None:
     ended = run(command, production)
@@ -254,7 +250,7 @@ def test_no_password_is_shown(url: str, shown: str) -> None:
     assert "cret" not in found
 
 
-def test_only_operators_tokens_are_made_on_the_command_line(production: dict[str, str]) -> None:
+def test_the_command_line_creates_only_operator_tokens(production: dict[str, str]) -> None:
     ended = run("token create", production)
 
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -44,7 +44,7 @@ KINDS = {"none": 0, "public_ca": 2, "challenge": 3, "operator": 4}
 
 @dataclass(frozen=True)
 class Pair:
-    """What is uploaded: a certificate by a public CA or self-signed, and its key."""
+    """An upload: a certificate of a public CA or a self-signed one, and its key."""
 
     names: tuple[str, ...]
     is_public: bool
@@ -222,7 +222,7 @@ class Ownership(RuleBasedStateMachine):
 
     @rule(name=names)
     def release(self, name: str) -> None:
-        """An operator does."""
+        """An operator acts."""
         claim = self.claims.pop(name, None)
         user = claim.user if claim else self.users[0]
         try:
@@ -359,7 +359,7 @@ class Ownership(RuleBasedStateMachine):
             )
 
     def follow(self) -> None:
-        """Takes what the feed has, as an agent does."""
+        """Reads the feed like an agent."""
         more = True
         while more:
             page = self.reader.page()

@@ -1,4 +1,4 @@
-"""One certificate's whole life, over a real socket."""
+"""A certificate's lifecycle, over a real socket."""
 
 from .factories import a_pair, a_user
 from .service import Service

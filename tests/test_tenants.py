@@ -1,4 +1,4 @@
-"""Every route × everybody who may not: made of the description, so that no route is forgotten."""
+"""Every route of the OpenAPI description rejects every principal without permission."""
 
 import re
 from collections.abc import Callable
@@ -97,13 +97,13 @@ class Cast:
         self.terminator_id = add_terminator(engine)
 
     def token(self, *scopes: str, **columns: Any) -> Made:
-        """One of the owner's."""
+        """An object of the owner."""
         return make_token(self.engine, "user", self.owner, scopes or SCOPES, **columns)
 
     def ask(
         self, route: Route, headers: dict[str, str], *, sent: str = "no JSON", **ids: int
     ) -> Result:
-        """Sends a body that is no JSON: whoever may not ask is refused before it is read."""
+        """Sends invalid JSON: rejected principals are rejected before it is read."""
         hook = self.own_webhook if "{user_id}" in route.path else self.operators_webhook
         ids = {
             "webhook_id": hook[0],
@@ -125,7 +125,7 @@ class Cast:
         )
 
     def dump(self) -> dict[str, Any]:
-        """All but the tokens: when they were last used is written whenever there is time."""
+        """All tables except tokens, whose last use is written asynchronously."""
         return {name: rows for name, rows in dump(self.engine).items() if name != "tokens"}
 
 
@@ -197,7 +197,7 @@ NOBODY: dict[Callable[[Cast], dict[str, str]], str] = {
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("who", NOBODY, ids=lambda who: who.__name__[1:])
-def test_nobody_is_let_in(
+def test_no_route_accepts_a_request_without_a_token(
     who: Callable[[Cast], dict[str, str]], cast: Cast, subtests: pytest.Subtests
 ) -> None:
     before = cast.dump()
@@ -213,7 +213,7 @@ def test_nobody_is_let_in(
 
 
 @pytest.mark.one_backend
-def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
+def test_the_state_of_a_token_is_not_revealed_without_its_secret(
     cast: Cast, subtests: pytest.Subtests
 ) -> None:
     ended = cast.token(expires_at=datetime.now(UTC), revoked_at=datetime.now(UTC))
@@ -224,9 +224,7 @@ def test_whoever_has_not_the_secret_is_not_told_what_became_of_the_token(
             assert "Unknown token" in cast.ask(route, unknown).json["detail"]
 
 
-def test_another_user_is_answered_as_one_that_is_not_there(
-    cast: Cast, subtests: pytest.Subtests
-) -> None:
+def test_another_user_looks_nonexistent(cast: Cast, subtests: pytest.Subtests) -> None:
     before = cast.dump()
     webhook_id, event_id = cast.foreign_webhook
     foreign: dict[str, Any] = {
@@ -249,9 +247,7 @@ def test_another_user_is_answered_as_one_that_is_not_there(
             assert _answered(missing) == _answered(answers[route.method, route.path])
 
 
-def test_another_users_certificate_is_answered_as_one_that_is_not_there(
-    cast: Cast, subtests: pytest.Subtests
-) -> None:
+def test_another_users_certificate_looks_nonexistent(cast: Cast, subtests: pytest.Subtests) -> None:
     """Asked for as if it were one's own, with all that its owner would send."""
     before = cast.dump()
     headers = bearer(cast.token())
@@ -276,9 +272,7 @@ def test_another_users_certificate_is_answered_as_one_that_is_not_there(
             assert _answered(ask(route)) == _answered(answers[route.method, route.path])
 
 
-def test_another_users_webhook_is_answered_as_one_that_is_not_there(
-    cast: Cast, subtests: pytest.Subtests
-) -> None:
+def test_another_users_webhook_looks_nonexistent(cast: Cast, subtests: pytest.Subtests) -> None:
     before = cast.dump()
     headers = bearer(cast.token())
     routes = [route for route in ABOUT_A_USER if "webhook_id" in route.path]
@@ -306,7 +300,7 @@ def test_another_users_webhook_is_answered_as_one_that_is_not_there(
                 assert _answered(ask(route)) == _answered(answers[route.method, route.path])
 
 
-def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) -> None:
+def test_another_users_token_looks_nonexistent(cast: Cast) -> None:
     (route,) = [route for route in CLOSED if "token_id" in route.path]
     headers = bearer(cast.token())
     answer = cast.ask(route, headers)
@@ -319,7 +313,7 @@ def test_another_users_token_is_answered_as_one_that_is_not_there(cast: Cast) ->
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_token_without_the_scope_is_told_which(
+def test_a_rejected_token_learns_the_missing_scope(
     scope: str, cast: Cast, subtests: pytest.Subtests
 ) -> None:
     before = cast.dump()
@@ -333,7 +327,7 @@ def test_a_token_without_the_scope_is_told_which(
 
 
 @pytest.mark.one_backend
-def test_what_is_not_users_is_closed_to_users(cast: Cast, subtests: pytest.Subtests) -> None:
+def test_operator_routes_reject_users(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = bearer(cast.token())
     for route in [route for route in CLOSED if route not in OF_USERS]:
         with subtests.test(str(route)):
@@ -343,7 +337,7 @@ def test_what_is_not_users_is_closed_to_users(cast: Cast, subtests: pytest.Subte
 
 
 @pytest.mark.one_backend
-def test_terminators_get_nothing_else(cast: Cast, subtests: pytest.Subtests) -> None:
+def test_terminators_access_only_their_routes(cast: Cast, subtests: pytest.Subtests) -> None:
     headers = bearer(make_token(cast.engine, "terminator"))
     for route in [route for route in CLOSED if route not in OF_TERMINATORS]:
         with subtests.test(str(route)):
@@ -351,7 +345,9 @@ def test_terminators_get_nothing_else(cast: Cast, subtests: pytest.Subtests) -> 
 
 
 @pytest.mark.one_backend
-def test_a_password_opens_nothing(cast: Cast, subtests: pytest.Subtests) -> None:
+def test_a_password_is_accepted_only_for_creating_tokens(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
     headers = {"Authorization": "Basic YUBiLmM6cGFzc3dvcmQ="}
     for route in CLOSED:
         if any("password" in one for one in route.security):
@@ -364,7 +360,7 @@ def test_a_password_opens_nothing(cast: Cast, subtests: pytest.Subtests) -> None
 
 @pytest.mark.one_backend
 @of(OF_USERS)
-def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> None:
+def test_the_owner_needs_only_the_listed_scope(route: Route, cast: Cast) -> None:
     own = cast.token(*(route.needed or ["webhooks"]))
     answer = cast.ask(route, bearer(own), token_id=own.id)
 
@@ -374,7 +370,7 @@ def test_the_owner_is_let_in_with_what_is_listed(route: Route, cast: Cast) -> No
 
 @pytest.mark.one_backend
 @of(OF_TERMINATORS)
-def test_terminators_are_let_in(route: Route, cast: Cast) -> None:
+def test_terminators_access_their_routes(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "terminator")))
 
     assert answer.status_code in {200, 204, 400, 422}
@@ -390,7 +386,7 @@ def test_operators_get_no_keys(cast: Cast, subtests: pytest.Subtests) -> None:
 
 @pytest.mark.one_backend
 @of(OF_OPERATORS)
-def test_operators_are_let_in(route: Route, cast: Cast) -> None:
+def test_operators_access_their_routes(route: Route, cast: Cast) -> None:
     answer = cast.ask(route, bearer(make_token(cast.engine, "operator")))
 
     # Nobody has the hostname.
@@ -399,7 +395,7 @@ def test_operators_are_let_in(route: Route, cast: Cast) -> None:
 
 
 @pytest.mark.one_backend
-def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
+def test_public_routes_are_listed(cast: Cast) -> None:
     anybodys = [route for route in ROUTES if not route.security]
 
     link = "/email-verifications/{verification_token}"
@@ -412,7 +408,7 @@ def test_what_is_open_to_anybody_is_known(cast: Cast) -> None:
     }
 
 
-def test_the_tokens_of_a_deleted_user_open_nothing(cast: Cast) -> None:
+def test_the_tokens_of_a_deleted_user_are_rejected(cast: Cast) -> None:
     token = cast.token()
     assert cast.client.simulate_get("/tokens", headers=bearer(token)).status_code == 200
     _delete(cast, cast.owner)
@@ -421,7 +417,7 @@ def test_the_tokens_of_a_deleted_user_open_nothing(cast: Cast) -> None:
     assert refusal(answer) == (401, "unauthenticated", {})
 
 
-def test_a_token_ends_when_it_says(cast: Cast) -> None:
+def test_a_token_expires_at_its_expiry(cast: Cast) -> None:
     token = cast.token()
     for expires_at, status in ((timedelta(minutes=1), 200), (timedelta(), 401)):
         with cast.engine.begin() as connection:
@@ -434,7 +430,7 @@ def test_a_token_ends_when_it_says(cast: Cast) -> None:
         assert answer.status_code == status
 
 
-def test_no_template_has_what_the_cast_does_not_know() -> None:
+def test_all_path_parameters_are_listed() -> None:
     names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
 
     assert names == {
@@ -444,14 +440,14 @@ def test_no_template_has_what_the_cast_does_not_know() -> None:
 
 
 class Silent:
-    """A resource that does not say who may ask."""
+    """A resource without permissions."""
 
     def on_get(self, _req: Request, _resp: Response) -> None:
         raise AssertionError("it was asked")
 
 
 @pytest.mark.one_backend
-def test_what_does_not_say_who_may_ask_is_closed(backend: Backend, cast: Cast) -> None:
+def test_a_route_without_permissions_rejects_everybody(backend: Backend, cast: Cast) -> None:
     app = create_app(backend.closed())
     app.add_route("/silent", Silent())
     for headers in ({}, bearer(cast.token()), bearer(make_token(cast.engine, "operator"))):
@@ -461,7 +457,7 @@ def test_what_does_not_say_who_may_ask_is_closed(backend: Backend, cast: Cast) -
 
 
 def _answered(answer: Result) -> tuple[bytes, dict[str, str]]:
-    """All of an answer but what is left of the caller's own share."""
+    """The response without its rate limit headers."""
     headers = {name: value for name, value in answer.headers.items() if name != "ratelimit"}
     return answer.content, headers
 

@@ -1,4 +1,4 @@
-"""What Caddy, Traefik, nginx and HAProxy really serve, from upload to expiry and deletion."""
+"""The certificates that Caddy, Traefik, nginx and HAProxy serve, from upload to deletion."""
 
 import ipaddress
 from base64 import b64encode
@@ -104,7 +104,7 @@ class Customer:
 
 
 def valid_for(time: timedelta) -> x509.Certificate:
-    """A self-signed certificate that ends so long from now."""
+    """A self-signed certificate that expires after this time."""
     return a_leaf(WWW, WWW, end=datetime.now(UTC) + time - NOW)
 
 
@@ -152,10 +152,10 @@ def terminator(
 
 
 @pytest.mark.one_backend
-def test_traefik_serves_nobodys_certificate_for_anothers_name(
+def test_traefik_serves_only_the_owners_certificate(
     service: Service, customer: Customer, tmp_path: Path
 ) -> None:
-    """Though a common name, or a wildcard, is for it."""
+    """A matching common name or wildcard makes no difference."""
     shop = "shop.example.com"
     with ExitStack() as stack:
         server, traefik = start_traefik(tmp_path, TRAEFIK.replace("SERVICE", service.url))
@@ -181,7 +181,7 @@ once_an_agent = pytest.mark.parametrize("terminator", ["caddy", "traefik", "ngin
 
 
 @pytest.mark.one_backend
-def test_what_is_active_is_what_is_served(
+def test_the_active_certificate_is_served(
     terminator: Terminator, customer: Customer, database: Database
 ) -> None:
     # Names that are not ours are served by it as ever.
@@ -213,7 +213,7 @@ def test_what_is_active_is_what_is_served(
 
 @once_an_agent
 @pytest.mark.one_backend
-def test_what_no_server_can_load_changes_nothing_for_others(
+def test_an_unloadable_certificate_does_not_affect_others(
     terminator: Terminator, customer: Customer, service: Service, tmp_path: Path
 ) -> None:
     """Another customer uploads it, and has it active."""
@@ -256,7 +256,9 @@ def test_caddy_serves_an_address_to_clients_that_send_no_name(
 
 @once_an_agent
 @pytest.mark.one_backend
-def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Customer) -> None:
+def test_expired_certificates_are_no_longer_served(
+    terminator: Terminator, customer: Customer
+) -> None:
     longer = customer.upload(valid_for(timedelta(days=30)), active=True)
     terminator.wait_for(WWW, longer)
     customer.delete()
@@ -267,7 +269,7 @@ def test_what_has_expired_is_served_no_more(terminator: Terminator, customer: Cu
 
 
 @pytest.mark.one_backend
-def test_who_waits_for_a_change_does_not_hold_up_the_end(
+def test_requests_that_wait_for_a_change_do_not_delay_the_shutdown(
     backend: Backend, engine: sa.Engine, tmp_path: Path
 ) -> None:
     service = Service(backend.settings, tmp_path / "service.log")

@@ -70,39 +70,15 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     services = Services(config, now)
     lines = RequestLines()
     routes = [(route.template, route.resource(*route.parts(services))) for route in ROUTES]
-    own_routes: list[tuple[str, object]] = [
-        ("/", RootResource()),
-        ("/metrics", MetricsResource(services.metrics)),
-        ("/openapi.json", OpenApiResource(description)),
-        ("/docs", docs := DocsResource()),
-        ("/docs/{name}", docs),
-    ]
-    if config.token_in_path and config.asks_credentials:
-        own_routes += [
-            ("/terminators/{token}/caddy", CaddyResource(services.terminators)),
-            ("/terminators/{token}/caddy/ask", CaddyAskResource(services.terminators)),
-        ]
-    all_routes = [*routes, *own_routes]
+    undescribed = _undescribed_routes(services)
+    all_routes = [*routes, *undescribed]
     names = {template: openapi.plain_template(template) for template, _ in all_routes}
     log = AccessLog(lines, services.metrics, names)
-    app = Application(
-        middleware=[
-            log,
-            Refused(),
-            ClientAddress(config.trusted_proxies),
-            RateLimitOfRefused(config.requests_a_second, workers=config.workers),
-            _authentication(services),
-            Tenants(),
-            RateLimit(config.requests_a_second, workers=config.workers),
-            JsonOnly(),
-            QueryParameters(),
-            Idempotency(services.idempotency),
-        ]
-    )
+    app = Application(middleware=_middleware(services, log))
     app.add_error_handler(Replayed, responses.replay)
     app.add_routes(all_routes)
     app.admin = Application(middleware=[log, JsonOnly(), QueryParameters()])
-    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *own_routes])
+    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *undescribed])
 
     def close() -> None:
         services.close()
@@ -113,9 +89,43 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
         services.changes.close()
 
     app.close = close
-    app.on_cut = services.metrics.connection_cut
+    app.on_cut = services.metrics.connection_closed
     app.stop_waiting = stop_waiting
     return app
+
+
+def _undescribed_routes(services: Services) -> list[tuple[str, object]]:
+    """Returns the routes and resources that the OpenAPI description does not contain."""
+    routes: list[tuple[str, object]] = [
+        ("/", RootResource()),
+        ("/metrics", MetricsResource(services.metrics)),
+        ("/openapi.json", OpenApiResource(description)),
+        ("/docs", docs := DocsResource()),
+        ("/docs/{name}", docs),
+    ]
+    if services.config.token_in_path and services.config.asks_credentials:
+        routes += [
+            ("/terminators/{token}/caddy", CaddyResource(services.terminators)),
+            ("/terminators/{token}/caddy/ask", CaddyAskResource(services.terminators)),
+        ]
+    return routes
+
+
+def _middleware(services: Services, log: AccessLog) -> list[Any]:
+    """Returns the middleware, in the order of a request."""
+    config = services.config
+    return [
+        log,
+        Refused(),
+        ClientAddress(config.trusted_proxies),
+        RateLimitOfRefused(config.requests_a_second, workers=config.workers),
+        _authentication(services),
+        Tenants(),
+        RateLimit(config.requests_a_second, workers=config.workers),
+        JsonOnly(),
+        QueryParameters(),
+        Idempotency(services.idempotency),
+    ]
 
 
 def description() -> dict[str, Any]:

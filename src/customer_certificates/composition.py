@@ -128,19 +128,16 @@ class Services:
 
     @cached_property
     def database(self) -> Database:
-        """The database of the service role."""
         url = self.config.database_url
         return self._closed_later(Database(url, self.metrics, threads=self._threads))
 
     @cached_property
     def page_cache(self) -> PageCache:
-        """The cache of list pages."""
         key = DatabaseSecret(self.database).key_of_cached_pages
         return self._closed_later(PageCache(self.config.cache_url, self.metrics, key))
 
     @cached_property
     def master_keys(self) -> MasterKeys:
-        """The master keys of the settings."""
         config = self.config
         keys = open_master_keys(
             config.master_key, config.previous_master_keys, config.transit_token
@@ -149,16 +146,15 @@ class Services:
 
     @cached_property
     def sandbox(self) -> SandboxPool:
-        """The processes that read uploads."""
         roots = TrustedRoots(self.config.roots_pem, self.config.proving_roots_pem)
-        children = SandboxPool(
+        sandbox = SandboxPool(
             examiner_of,
             encode(roots),
-            size=self.config.children,
-            count=self.metrics.child_ended,
-            on_refusal=self.metrics.refused_busy,
+            size=self.config.sandbox_processes,
+            on_exit=self.metrics.sandbox_ended,
+            on_refusal=self.metrics.request_rejected,
         )
-        return self._closed_later(children)
+        return self._closed_later(sandbox)
 
     @cached_property
     def changes(self) -> Changes:
@@ -167,7 +163,6 @@ class Services:
 
     @cached_property
     def outbound(self) -> Outbound:
-        """HTTP to webhooks."""
         return self._closed_later(self._outbound(https_only=self.config.asks_credentials))
 
     def _outbound(self, *, https_only: bool, seconds: float = ATTEMPT_SECONDS) -> Outbound:
@@ -180,7 +175,7 @@ class Services:
             seconds=seconds,
         )
 
-    @property
+    @cached_property
     def mailer(self) -> Mailer | None:
         """The mail server; None if none is configured."""
         config = self.config
@@ -192,60 +187,49 @@ class Services:
 
     @cached_property
     def data_keys(self) -> DataKeys:
-        """The key of each user, wrapped by a master key."""
         return self._closed_later(DataKeys(self.database, self.master_keys, self.now))
 
     @cached_property
     def private_keys(self) -> PrivateKeys:
-        """Seals and unseals private keys."""
         return PrivateKeys(self.database)
 
     @cached_property
     def webhook_secrets(self) -> WebhookSecrets:
-        """The secrets that sign webhooks."""
         return self._closed_later(WebhookSecrets(self.database, self.master_keys, self.now))
 
     @cached_property
     def audit(self) -> Audit:
-        """Writes the audit log."""
         return Audit(self.database, self.now)
 
     @cached_property
     def audit_pages(self) -> AuditPages:
-        """Lists the audit log."""
         return AuditPages(self.database)
 
     @cached_property
     def events(self) -> Events:
-        """Writes events and their deliveries."""
         return Events(self.database, self.now)
 
     @cached_property
     def event_pages(self) -> EventPages:
-        """Lists and purges events."""
         return EventPages(self.database, self.now)
 
     @cached_property
     def idempotency(self) -> IdempotencyStore:
-        """The responses to requests with an Idempotency-Key."""
         return IdempotencyStore(self.database, self.now)
 
     # Users and access
 
     @cached_property
     def passwords(self) -> Passwords:
-        """Hashes passwords in separate threads."""
         cost, waiting = self.config.password_cost, _WAITING_PASSWORDS
         return self._closed_later(Passwords(cost, self.metrics, waiting=waiting))
 
     @cached_property
     def address_verification(self) -> AddressVerification:
-        """Records whether addresses are verified."""
         return AddressVerification(self.database, self.now, by_mail=self.config.mails_links)
 
     @cached_property
     def users(self) -> Users:
-        """Registers, changes and deletes users."""
         return Users(
             self.database,
             self.passwords,
@@ -259,24 +243,20 @@ class Services:
 
     @cached_property
     def email_verifications(self) -> EmailVerifications:
-        """Verifies addresses."""
         return EmailVerifications(
             self.database, self.address_verification, self.audit, self.events, self.now
         )
 
     @cached_property
     def quotas(self) -> Quotas:
-        """Shows and sets quotas."""
         return Quotas(self.database, self.audit, self.now)
 
     @cached_property
     def tokens(self) -> Tokens:
-        """Creates, lists and revokes tokens."""
         return Tokens(self.database, self.audit, self.now)
 
     @cached_property
     def authentication(self) -> Authentication:
-        """Identifies the principal of a request."""
         attempts = LoginThrottle(Counters(self.page_cache.redis), self.now)
         usage = self._closed_later(TokenUsage(self.database))
         return Authentication(self.database, self.users, attempts, usage, self.audit, self.now)
@@ -285,23 +265,19 @@ class Services:
 
     @cached_property
     def intermediates(self) -> Intermediates:
-        """The intermediate certificates of earlier uploads."""
         return Intermediates(self.database)
 
     @cached_property
     def validation(self) -> Validation:
-        """Validates uploads in the sandbox."""
         enforce = self.config.upload_checks == "enforce"
         return Validation(self.sandbox, self.intermediates, self.now, enforce=enforce)
 
     @cached_property
     def revisions(self) -> Revisions:
-        """The revision of each user's list."""
         return Revisions(self.database, self.now)
 
     @cached_property
     def ownership_rules(self) -> OwnershipRules:
-        """The rules by which hostnames are claimed."""
         config = self.config
         own = (urlsplit(config.public_url or "").hostname, config.challenge_domain)
         reserved = (*config.reserved_hostnames, *filter(None, own))
@@ -310,12 +286,10 @@ class Services:
 
     @cached_property
     def hostnames(self) -> Hostnames:
-        """Claims and releases hostnames."""
         return Hostnames(self.database, self.now, self.ownership_rules)
 
     @cached_property
     def hostname_owners(self) -> HostnameOwners:
-        """Shows and changes the owners of hostnames."""
         return HostnameOwners(self.database, self.hostnames, self.audit, self.now)
 
     @cached_property
@@ -335,34 +309,28 @@ class Services:
 
     @cached_property
     def certificates(self) -> Certificates:
-        """Uploads, validates, activates and deletes certificates."""
         return Certificates(self._certificate_parts)
 
     @cached_property
     def versions(self) -> Versions:
-        """Replaces certificates, now or later, and rolls back."""
         return Versions(self._certificate_parts)
 
     @cached_property
     def listing(self) -> Listing:
-        """Lists certificates."""
         return Listing(self.database, self.page_cache, self.revisions)
 
     @cached_property
     def expiring(self) -> Expiring:
-        """Lists certificates that expire soon."""
         return Expiring(self.database, self.revisions, self.audit, self.now)
 
     # Challenges
 
     @cached_property
     def dns(self) -> Dns:
-        """The DNS resolvers of the settings."""
         return Dns(self.config.dns_resolvers)
 
     @cached_property
     def challenge_checks(self) -> Checks:
-        """Checks the records and files of challenges."""
         # Customers have no certificate yet when they prove a hostname.
         files = HttpFiles(self._outbound(https_only=False, seconds=_CHALLENGE_FILE_SECONDS))
         edge = Edge(self.dns, self.config.edge_targets)
@@ -370,17 +338,14 @@ class Services:
 
     @cached_property
     def check_limits(self) -> CheckLimits:
-        """Limits the checks of challenges."""
         return CheckLimits(self.database, self.dns, self.now)
 
     @cached_property
     def proving(self) -> Proving:
-        """Turns the results of checks into claims."""
         return Proving(self.database, self.challenge_checks, self.hostnames, self.audit, self.now)
 
     @cached_property
     def challenges(self) -> Challenges:
-        """Starts, checks and cancels challenges."""
         return Challenges(
             self.database,
             self.challenge_checks,
@@ -397,27 +362,22 @@ class Services:
 
     @cached_property
     def candidates(self) -> Candidates:
-        """The certificates from which the service selects."""
         return Candidates(self.database)
 
     @cached_property
     def key_release(self) -> KeyRelease:
-        """Releases private keys to terminators."""
         return KeyRelease(self.database, self.data_keys, self.private_keys, self.audit, self.now)
 
     @cached_property
     def resolver(self) -> Resolver:
-        """Selects the certificate to serve for a hostname."""
         return Resolver(self.candidates, self.now)
 
     @cached_property
     def terminators(self) -> Terminators:
-        """Exports certificates to Caddy and Traefik."""
         return Terminators(self.database, self.candidates, self.key_release, self.now)
 
     @cached_property
     def feed(self) -> Feed:
-        """The feed of active certificates that agents follow."""
         return Feed(
             self.database,
             self.candidates,
@@ -430,31 +390,26 @@ class Services:
 
     @cached_property
     def terminator_reports(self) -> TerminatorReports:
-        """The certificates that terminators report as served."""
         return TerminatorReports(self.database, self.audit, self.events, self.now)
 
     @cached_property
     def terminator_pages(self) -> TerminatorPages:
-        """Lists terminators."""
         return TerminatorPages(self.database, self.feed)
 
     # Webhooks and health
 
     @cached_property
     def webhooks(self) -> Webhooks:
-        """Creates, changes and deletes webhooks."""
         return Webhooks(
             self.database, self.outbound, self.webhook_secrets, self.audit, self.events, self.now
         )
 
     @cached_property
     def redelivery(self) -> Redelivery:
-        """Lists deliveries and sends them again."""
         return Redelivery(self.database, self.webhooks, self.audit, self.now)
 
     @cached_property
     def health(self) -> Health:
-        """Checks the database and the cache."""
         return Health(self.database, self.page_cache)
 
 

@@ -9,6 +9,10 @@ from msgspec import Meta
 Severity = Literal["error", "warning", "info"]
 
 
+def _meta(description: str, example: str) -> Meta:
+    return Meta(description=description, examples=[example])
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A finding about one field of the request.
@@ -17,22 +21,12 @@ class Finding:
     surprises. `info`: the value was understood or repaired.
     """
 
-    code: Annotated[
-        str, Meta(description="A machine-readable code of the problem.", examples=["required"])
-    ]
-    field: Annotated[
-        str, Meta(description="The field that the finding is about.", examples=["name"])
-    ]
-    detail: Annotated[
-        str, Meta(description="A description of the problem.", examples=["name is missing."])
-    ]
-    hint: Annotated[
-        str,
-        Meta(description="How to fix the problem.", examples=['Example: {"name": "Ada Lovelace"}']),
-    ]
+    code: Annotated[str, _meta("A machine-readable code of the problem.", "required")]
+    field: Annotated[str, _meta("The field that the finding is about.", "name")]
+    detail: Annotated[str, _meta("A description of the problem.", "name is missing.")]
+    hint: Annotated[str, _meta("How to fix the problem.", 'Example: {"name": "Ada Lovelace"}')]
     severity: Annotated[
-        Severity,
-        Meta(description="error: the value is rejected, or will not work.", examples=["error"]),
+        Severity, _meta("error: the value is rejected, or will not work.", "error")
     ] = "error"
 
 
@@ -44,19 +38,13 @@ def capped(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
     If there are more, another finding counts the rest.
     """
-    shown, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
-    if not rest:
-        return tuple(shown)
-    return (
-        *shown,
-        Finding(
-            "more_findings",
-            rest[0].field,
-            f"{len(rest)} more findings are not listed.",
-            "Fix the listed findings first, and send the request again.",
-            rest[0].severity,
-        ),
-    )
+    shown, hidden = tuple(findings[:MOST_FINDINGS]), findings[MOST_FINDINGS:]
+    if not hidden:
+        return shown
+    detail = f"{len(hidden)} more findings are not listed."
+    hint = "Fix the listed findings first, and send the request again."
+    more = Finding("more_findings", hidden[0].field, detail, hint, hidden[0].severity)
+    return (*shown, more)
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error

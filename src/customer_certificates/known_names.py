@@ -3,19 +3,19 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_LONGEST_SHOWN = 40
+LONGEST_SHOWN = 40
 # A longer name is not a typing error, and comparing it is slow.
 _LONGEST_COMPARED = 100
 
 
 def shown(text: str) -> str:
     """Returns the first 40 characters of `text`, escaped and in quotes."""
-    start = text[:_LONGEST_SHOWN]
+    start = text[:LONGEST_SHOWN]
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in start
     )
-    return f'"{escaped}{"…" if len(text) > _LONGEST_SHOWN else ""}"'
+    return f'"{escaped}{"…" if len(text) > LONGEST_SHOWN else ""}"'
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

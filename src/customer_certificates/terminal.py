@@ -12,7 +12,7 @@ def escaped(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def escaped_lines(text: str) -> str:

@@ -80,7 +80,7 @@ def pending(engine: sa.Engine) -> int:
 
 
 def keys_in_files(engine: sa.Engine) -> int:
-    """How many deletions of keys the files may still show something of."""
+    """The number of deleted keys that are not erased from the files yet."""
     query = sa.select(KeyDeletions.deleted - KeyDeletions.erased)
     with engine.connect() as connection:
         return int(connection.execute(query).scalar_one())
@@ -93,7 +93,7 @@ def wait(until: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
         time.sleep(0.02)
 
 
-def test_killed_at_any_instant_it_loses_and_disorders_nothing(
+def test_a_killed_worker_loses_and_reorders_no_deliveries(
     backend: Backend,
     database: Database,
     engine: sa.Engine,
@@ -164,7 +164,7 @@ def test_killed_at_any_instant_it_loses_and_disorders_nothing(
 
 
 @pytest.mark.one_backend("sqlite")
-def test_serving_tells_within_a_second_and_stops_in_good_order(
+def test_serve_delivers_within_a_second_and_shuts_down_cleanly(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
     """`serve` has a worker inside: an activation is told, a worker that dies is replaced, deleted
@@ -199,7 +199,7 @@ def test_serving_tells_within_a_second_and_stops_in_good_order(
 
 
 @pytest.mark.one_backend
-def test_a_worker_by_itself_counts_and_drains(
+def test_a_separate_worker_has_metrics_and_drains(
     backend: Backend, engine: sa.Engine, receiver: Receiver, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -225,22 +225,20 @@ def test_a_worker_by_itself_counts_and_drains(
 
 
 def _work_for_nobody() -> None:
-    """In a process of its own, whose parent is not the one that it is to work for."""
+    """Runs in a separate process, whose parent is another process than `parent_pid`."""
     parent = subprocess.Popen(["true"])
     parent.wait()
     work(Config.from_environ(), parent_pid=parent.pid)
 
 
-def test_a_worker_ends_whose_parent_ended_before_it_asked(
-    backend: Backend, engine: sa.Engine
-) -> None:
+def test_a_worker_ends_if_its_parent_ended_first(backend: Backend, engine: sa.Engine) -> None:
     ended = run_forked([COMMAND, "worker"], backend.settings, program=_work_for_nobody)
 
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.one_backend
-def test_a_worker_mails_links(
+def test_a_worker_emails_verification_links(
     backend: Backend, client: TestClient, engine: sa.Engine, tmp_path: Path
 ) -> None:
     """Within seconds, and whatever its other jobs do."""

@@ -45,8 +45,8 @@ def roots() -> Roots:
 @pytest.fixture(scope="module")
 def own_children() -> Iterator[SandboxPool]:
     """The sandbox, with the roots of the generator."""
-    count = Metrics(None).child_ended
-    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, count=count)) as children:
+    count = Metrics(None).sandbox_ended
+    with closing(SandboxPool(Examiner, roots_pem().encode(), size=1, on_exit=count)) as children:
         yield children
 
 

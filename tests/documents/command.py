@@ -29,9 +29,9 @@ def _serve() -> None:
 
     try_acquire = JobLock.try_acquire
 
-    def try_sooner(self: JobLock, job: str, every: timedelta) -> bool:
+    def acquire_soon(self: JobLock, job: str, every: timedelta) -> bool:
         return try_acquire(self, job, every / 60)
 
-    scheduler._LOOK_SECONDS = 0.2
-    with patch.object(JobLock, "try_acquire", try_sooner):
+    scheduler._CHECK_SECONDS = 0.2
+    with patch.object(JobLock, "try_acquire", acquire_soon):
         cli.main()

@@ -1,4 +1,4 @@
-"""A DNS resolver over real sockets that answers badly, as no server of good standing does."""
+"""A DNS resolver over real sockets that sends wrong responses."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ import dns.message
 import dns.rcode
 from dns.message import Message
 
-from customer_certificates.config import ResolverAddress
+from customer_certificates.setting_parsers import ResolverAddress
 
 Reply = Callable[[Message], bytes | None]
 

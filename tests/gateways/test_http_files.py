@@ -1,4 +1,4 @@
-"""Files on customers' web servers: what is read, and what is not."""
+"""Which files are read from customers' web servers."""
 
 import ipaddress
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What signals' handlers set."""
+"""Events that signal handlers set."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from customer_certificates.gateways.signals import SignalSafeEvent
 
 @pytest.fixture
 def alarm() -> Iterator[SignalSafeEvent]:
-    """One that a signal's handler sets a thousand times a second."""
+    """An event that a signal handler sets a thousand times a second."""
     alarm = SignalSafeEvent()
     before = signal.signal(signal.SIGALRM, lambda *_: alarm.set())
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -20,7 +20,7 @@ def alarm() -> Iterator[SignalSafeEvent]:
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_handler_may_set_it_whatever_it_interrupts(alarm: SignalSafeEvent) -> None:
+def test_a_signal_handler_may_set_the_event_at_any_time(alarm: SignalSafeEvent) -> None:
     """An Event hangs here: its lock is held by the thread that the handler interrupts."""
 
     def ring() -> None:
@@ -37,7 +37,7 @@ def test_a_handler_may_set_it_whatever_it_interrupts(alarm: SignalSafeEvent) -> 
     assert alarm.wait()
 
 
-def test_who_waits_is_woken_by_another_thread_and_not_before() -> None:
+def test_another_thread_wakes_the_waiting_one() -> None:
     alarm = SignalSafeEvent()
     assert not alarm.wait(0.01)
     assert not alarm.is_set()

@@ -1,4 +1,4 @@
-"""Exports of the audit's heads chain to each other: what is taken away, or changed, is told."""
+"""Exports of the audit log's heads form a series; verification finds missing and changed ones."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Exports:
         return verify_audit(self.config, None, [self.folder], None)
 
     def head(self, seq: int, at: datetime | None = None) -> str:
-        """A line that this service signed, of a chain as it is now."""
+        """A line of the current state of a chain, signed by this service."""
         with self.engine.connect() as connection:
             chain, made = connection.execute(sa.select(AuditHead.chain, AuditHead.hash)).one()
         head = {"chain": chain, "seq": seq, "hash": made, "at": time_of(at or datetime.now(UTC))}
@@ -55,7 +55,7 @@ class Exports:
         return canonical({**head, "signature": signature})
 
     def record(self, change: int) -> None:
-        """Has the database record another number."""
+        """Changes the number that the database has recorded."""
         with self.engine.begin() as connection:
             connection.execute(sa.update(AuditExport).values(number=AuditExport.number + change))
 
@@ -71,7 +71,7 @@ def faults(found: Verified) -> list[str]:
     return [*found.exports, *found.unsigned, *(fault.what for fault in found.report.faults)]
 
 
-def test_exports_follow_each_other_and_what_was_there_before(exports: Exports) -> None:
+def test_exports_continue_the_series_in_the_folder(exports: Exports) -> None:
     manifests = [json.loads(file.read_text().splitlines()[0]) for file in exports.files]
 
     assert faults(exports.verify()) == []
@@ -114,7 +114,7 @@ def repeat_a_line(exports: Exports) -> None:
 
 
 def exchange_two(exports: Exports) -> None:
-    """The second for another one that was signed under its number, as after a restore."""
+    """Replaces the second export by another one with its number, as after a restore."""
     kept = exports.files[1].read_bytes()
     exports.files[1].unlink()
     exports.files[2].unlink()
@@ -161,7 +161,7 @@ def go_back(exports: Exports) -> None:
         (lambda exports: exports.record(1), "number 4, but the newest one here is 3"),
     ],
 )
-def test_what_was_tampered_with_is_told(
+def test_verification_reports_tampering(
     exports: Exports, tamper: Callable[[Exports], None], told: str
 ) -> None:
     tamper(exports)
@@ -169,7 +169,7 @@ def test_what_was_tampered_with_is_told(
     assert any(told in fault for fault in faults(exports.verify())), faults(exports.verify())
 
 
-def test_an_export_that_died_before_it_was_recorded_is_followed(exports: Exports) -> None:
+def test_an_unrecorded_export_is_continued(exports: Exports) -> None:
     exports.record(-1)
     last = exports.export()
 
@@ -178,7 +178,7 @@ def test_an_export_that_died_before_it_was_recorded_is_followed(exports: Exports
 
 
 @pytest.mark.both_backends
-def test_exports_of_several_hosts_at_once_follow_each_other(exports: Exports) -> None:
+def test_concurrent_exports_of_several_hosts_form_one_series(exports: Exports) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: export_heads(exports.config, exports.folder), range(4)))
 

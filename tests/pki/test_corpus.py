@@ -26,8 +26,8 @@ PATHS = sorted(CASES.glob("*.json"))
 @pytest.fixture(scope="module")
 def corpus_children() -> Iterator[SandboxPool]:
     """As a service has them: they can open no file."""
-    count = Metrics(None).child_ended
-    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, count=count)) as children:
+    count = Metrics(None).sandbox_ended
+    with closing(SandboxPool(Examiner, ROOTS.read_bytes(), size=2, on_exit=count)) as children:
         yield children
 
 

@@ -1,4 +1,4 @@
-"""The address for those who watch over the service: what it serves, and to whom."""
+"""The address for monitoring: its routes and its clients."""
 
 import socket
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def watched(backend: Backend, engine: sa.Engine, tmp_path: Path) -> Iterator[tup
 
 
 @pytest.mark.one_backend
-def test_it_serves_what_watches_over_the_service_and_nothing_else(
+def test_the_admin_server_has_only_routes_for_monitoring(
     watched: tuple[Service, str],
 ) -> None:
     service, url = watched
@@ -63,7 +63,7 @@ def test_it_serves_what_watches_over_the_service_and_nothing_else(
 
 
 @pytest.mark.one_backend
-def test_an_address_that_cannot_be_had_stops_the_start_with_one_line(
+def test_an_address_in_use_stops_the_start_with_one_line(
     backend: Backend, engine: sa.Engine
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
@@ -77,12 +77,12 @@ def test_an_address_that_cannot_be_had_stops_the_start_with_one_line(
 
 
 @pytest.mark.parametrize("address", ["9001", "localhost", "example.com:9001", "127.0.0.1:0"])
-def test_what_is_no_address_is_said(address: str) -> None:
+def test_an_invalid_admin_address_is_rejected(address: str) -> None:
     with pytest.raises(ConfigError, match="CC_ADMIN_ADDRESS"):
         Config.from_environ({"CC_ADMIN_ADDRESS": address})
 
 
-def test_an_address_of_ipv6_has_brackets() -> None:
+def test_an_ipv6_address_needs_brackets() -> None:
     config = Config.from_environ({"CC_ADMIN_ADDRESS": "[::1]:9001"})
 
     assert config.admin_address == ("::1", 9001)

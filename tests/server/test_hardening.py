@@ -1,4 +1,4 @@
-"""No process that may hold a key can have its memory written to a disk, or looked into."""
+"""No process that may hold a key can dump its memory, or be traced."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ _AS_ITS_OWN = [sys.executable, "-c", _IN_GROUP]
 
 
 def can_be_dumped(pid: int) -> bool:
-    """Whether the kernel would let it: core(5), proc(5) about PR_SET_DUMPABLE."""
+    """Whether the kernel allows a dump (core(5); PR_SET_DUMPABLE in proc(5))."""
     memory = os.stat(f"/proc/{pid}/mem")
     return memory.st_gid == _GROUP if os.geteuid() == 0 else memory.st_uid == os.geteuid()
 
@@ -50,7 +50,7 @@ def require_closed(pid: int) -> None:
     assert not can_be_dumped(pid)
 
 
-def test_what_can_be_dumped_is_known() -> None:
+def test_dumpable_processes_are_detected() -> None:
     with subprocess.Popen([*_AS_ITS_OWN, sys.executable, "-c", "input()"], stdin=-1) as process:
         until(lambda: can_be_dumped(process.pid))
         process.communicate(b"\n")
@@ -60,7 +60,7 @@ def test_what_can_be_dumped_is_known() -> None:
 def test_no_process_of_the_service_can_be_dumped(
     backend: Backend, engine: sa.Engine, folder: Path
 ) -> None:
-    """The first one, the workers, and the children that examine; only the nursery, which forks
+    """The first one, the workers, and the children that examine; only the fork server, which forks
     those and is given no key, may be looked into."""
     log = folder / f"no-dumps-{backend.name}.log"
     service = Service(backend.settings, log, [*_AS_ITS_OWN, COMMAND, "serve"])
@@ -69,13 +69,13 @@ def test_no_process_of_the_service_can_be_dumped(
             user = client.post("/users", json=a_user()).headers["Location"]
             client.post(f"{user}/certificates", json=an_upload()).raise_for_status()
         workers = service.workers()
-        nurseries = service.nurseries()
-        children = [one for nursery in nurseries for one in nursery.children()]
+        fork_servers = service.fork_servers()
+        children = [one for fork_server in fork_servers for one in fork_server.children()]
         assert workers
         assert children
         for process in [psutil.Process(service.popen.pid), *workers, *children]:
             require_closed(process.pid)
-        for process in nurseries:
+        for process in fork_servers:
             assert largest_core(process.pid) == ["0", "0"]
     finally:
         service.stop()
@@ -83,7 +83,7 @@ def test_no_process_of_the_service_can_be_dumped(
 
 @contextmanager
 def silent() -> Iterator[tuple[str, socket.socket]]:
-    """A master key's server that takes a request and never answers: its URL, and its socket."""
+    """A server of master keys that never responds: its URL and its socket."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"transit:http://127.0.0.1:{server.getsockname()[1]}/key", server
 
@@ -92,7 +92,7 @@ def silent() -> Iterator[tuple[str, socket.socket]]:
 def test_a_command_that_holds_keys_cannot_be_dumped(
     backend: Backend, engine: sa.Engine, master_keys: MasterKeys
 ) -> None:
-    """Looked at while one waits for a master key, with a data key in its memory."""
+    """Checks a command that waits for a master key, with a data key in its memory."""
     fill(engine, master_keys, 1)
     with silent() as (address, server):
         settings = {

@@ -1,4 +1,4 @@
-"""How the service starts, or refuses to, and how it stops; and that its workers are as one."""
+"""The service starts, reloads and stops; its workers act as one."""
 
 import re
 import signal
@@ -35,7 +35,7 @@ class Running(NamedTuple):
 def running(
     request: pytest.FixtureRequest, tmp_path: Path, migrated: Callable[[Path], None]
 ) -> Iterator[Running]:
-    """With the worker that `serve` starts, where the parameter asks for it."""
+    """Starts the background worker too, if the parameter says so."""
     (temporary := tmp_path / "temporary").mkdir()
     data = tmp_path / "data"
     settings = {"CC_DATA_DIR": str(data), "TMPDIR": str(temporary)}
@@ -48,7 +48,7 @@ def running(
 
 
 class SlowUpload:
-    """An upload whose body is kept back until `finish`; by then the service is waiting for it."""
+    """An upload whose body is sent by `finish`, while the service waits for it."""
 
     def __init__(self, url: str, path: str) -> None:
         host, port = url.removeprefix("http://").split(":")
@@ -70,7 +70,7 @@ class SlowUpload:
 
 @pytest.mark.parametrize("running", [True], indirect=True, ids=["delivers"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_what_is_under_way_is_answered_before_the_service_ends(
+def test_requests_in_progress_complete_before_the_service_ends(
     running: Running, number: signal.Signals
 ) -> None:
     service = running.service
@@ -119,7 +119,7 @@ def test_what_is_under_way_is_answered_before_the_service_ends(
     assert "customer-certificates:" not in log
 
 
-def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(running: Running) -> None:
+def test_a_killed_worker_is_replaced_and_its_counters_remain(running: Running) -> None:
     service = running.service
     before = service.workers()
     _ask_on_fresh_connections(service, 40)
@@ -137,21 +137,21 @@ def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(running: 
     assert list(running.temporary.iterdir()) == []
 
 
-def test_a_worker_that_dies_as_the_service_is_told_to_end_is_no_failure(running: Running) -> None:
+def test_a_worker_killed_during_shutdown_is_no_failure(running: Running) -> None:
     for worker in running.service.workers():
         worker.kill()
 
     assert running.service.stop() == 0
 
 
-def test_a_service_that_is_told_to_end_as_it_is_told_to_reload_ends(running: Running) -> None:
+def test_a_service_ends_if_sigterm_follows_sighup(running: Running) -> None:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
         running.service.popen.send_signal(number)
 
     assert running.service.popen.wait(_WAIT_SECONDS) == 0
 
 
-def test_what_either_worker_answers_counts_once(running: Running) -> None:
+def test_requests_to_all_workers_count_once(running: Running) -> None:
     service = running.service
     with ThreadPoolExecutor(8) as threads:
         for _ in range(8):
@@ -184,8 +184,8 @@ def test_all_processes_end_when_the_first_one_is_killed(running: Running) -> Non
                 process.kill()
 
 
-def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path) -> None:
-    """By a stranger, or by another of its own kind, which would share it if it were let."""
+def test_a_port_in_use_is_named(running: Running, tmp_path: Path) -> None:
+    """Another program uses the port, or another instance of the service, which could share it."""
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         for port in (stranger.getsockname()[1], running.service.url.rpartition(":")[2]):
             ended = run("serve", {"CC_DATA_DIR": str(running.file.parent), "CC_PORT": str(port)})
@@ -196,7 +196,7 @@ def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path) -> None
             assert "CC_PORT" in ended.stderr
 
 
-def test_an_address_that_is_not_this_machines_is_named(
+def test_an_address_of_another_machine_is_named(
     tmp_path: Path, migrated: Callable[[Path], None]
 ) -> None:
     migrated(tmp_path / "data")

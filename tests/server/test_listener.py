@@ -1,5 +1,4 @@
-"""The bounds of the HTTP server, with a small application. What comes over the wire to the service:
-tests/server/test_wire.py."""
+"""The limits of the HTTP server, with a small application (test_wire.py: the service)."""
 
 import asyncio
 import socket
@@ -22,7 +21,7 @@ Start = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Server:
-    """A server in the running loop, what its application was asked, and why it cut connections."""
+    """A server in the running loop. Records requests, and why connections were closed."""
 
     def __init__(
         self, answer: Callable[[dict[str, Any]], bytes] = lambda _: b"", most: int = 512
@@ -46,7 +45,7 @@ class Server:
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A client that reads little of what it does not ask for."""
+        """A client with a small receive buffer."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
@@ -60,7 +59,7 @@ class Server:
         return reader, writer
 
     async def ask(self, sent: bytes) -> bytes:
-        """All that comes back until the connection ends."""
+        """All received bytes until the connection ends."""
         reader, writer = await self.connect()
         writer.write(sent)
         return await reader.read()
@@ -93,7 +92,7 @@ async def until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_requests_wait_until_the_answers_before_them_were_taken() -> None:
+def test_requests_wait_until_earlier_responses_were_read() -> None:
     async def main() -> None:
         async with Server(lambda _: _LARGE) as server:
             reader, writer = await server.connect()
@@ -109,7 +108,7 @@ def test_requests_wait_until_the_answers_before_them_were_taken() -> None:
     run(main)
 
 
-def test_unread_answers_of_one_client_are_bounded() -> None:
+def test_unread_responses_of_one_client_are_limited() -> None:
     async def main() -> None:
         async with Server(lambda _: _LARGE) as server:
             clients = [await server.connect() for _ in range(40)]
@@ -122,7 +121,7 @@ def test_unread_answers_of_one_client_are_bounded() -> None:
     run(main)
 
 
-def test_a_client_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_whose_client_reads_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.1)
 
     async def main() -> None:
@@ -134,11 +133,11 @@ def test_a_client_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     run(main)
 
 
-def test_idle_connections_make_room_where_connections_are_scarce(
+def test_idle_connections_make_room_if_most_connections_are_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_SPARE_SECONDS", 0)
-    monkeypatch.setattr(servers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "_SHED_SECONDS", 0)
+    monkeypatch.setattr(servers, "_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(servers, "_RETRY_SECONDS", 0.05)
 
     async def main() -> None:
@@ -147,7 +146,7 @@ def test_idle_connections_make_room_where_connections_are_scarce(
                 await server.connect()
             answer = await server.ask(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-            assert set(server.cut) == {"scarce"}
+            assert set(server.cut) == {"shed"}
 
     run(main)
 
@@ -175,7 +174,7 @@ def test_connections_beyond_the_bound_wait_for_others_to_end() -> None:
     run(main)
 
 
-def test_a_request_whose_client_has_gone_is_carried_out_before_the_server_ends() -> None:
+def test_a_request_completes_after_its_client_has_disconnected() -> None:
     async def main() -> None:
         released = asyncio.Event()
         done: list[str] = []
@@ -201,7 +200,7 @@ def test_a_request_whose_client_has_gone_is_carried_out_before_the_server_ends()
     run(main)
 
 
-def test_headers_reach_the_application_as_they_were_meant() -> None:
+def test_headers_reach_the_application_unambiguously() -> None:
     async def main() -> None:
         async with Server() as server:
             await server.ask(
@@ -218,7 +217,7 @@ def test_headers_reach_the_application_as_they_were_meant() -> None:
     run(main)
 
 
-def test_an_answer_cannot_have_two_headers_in_one() -> None:
+def test_a_response_header_with_a_line_break_is_not_sent() -> None:
     async def main() -> None:
         async with Server() as server:
             server.headers = [("x-a", "1\r\nx-b: 2")]
@@ -228,13 +227,13 @@ def test_an_answer_cannot_have_two_headers_in_one() -> None:
     run(main)
 
 
-def test_a_server_that_leaves_answers_once_more_and_ends() -> None:
+def test_a_draining_server_responds_once_more_on_open_connections() -> None:
     async def main() -> None:
         async with Server(lambda _: b"done") as server:
             reader, writer = await server.connect()
             writer.write(GET)
             assert (await reader.readuntil(b"done")).count(b"connection: close") == 0
-            server.http.leave()
+            server.http.start_draining()
             with pytest.raises(ConnectionRefusedError):
                 await server.connect()
             writer.write(GET)

@@ -1,4 +1,4 @@
-"""HTTPS: what is spoken, from which files it starts, and how renewed ones are taken up."""
+"""HTTPS: protocol versions, valid files, and renewed files."""
 
 import signal
 import socket
@@ -58,7 +58,7 @@ def secure(
 
 
 def test_behind_a_proxy_only_https_requests_are_served(tmp_path: Path) -> None:
-    """Headers that were sent twice, by a client and by its proxy, count both."""
+    """Headers of the client and of its proxy both count."""
     key, database = tmp_path / "master-key", f"sqlite:///{tmp_path}/certificates.sqlite3"
     make(key)
     migrate(database, database)
@@ -195,7 +195,7 @@ def test_a_renewed_pair_is_loaded_without_a_failed_request(
 
 
 def replace(files: tuple[Path, Path], pair: Pair, key_of: Pair | None = None) -> None:
-    """As those do who renew certificates: each file at once, one after the other."""
+    """As renewal tools do: replaces each file atomically, one after the other."""
     for path, content in zip(files, (pair.body.encode(), (key_of or pair).key_pem), strict=True):
         new = path.with_suffix(".new")
         new.touch(0o600)
@@ -204,7 +204,7 @@ def replace(files: tuple[Path, Path], pair: Pair, key_of: Pair | None = None) ->
 
 
 def served(service: Service) -> str:
-    """Whose certificate a new connection is shown."""
+    """The certificate that a new connection gets."""
     with greeted(service) as connection:
         leaf = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     (name,) = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -213,7 +213,7 @@ def served(service: Service) -> str:
 
 @contextmanager
 def asking(service: Service) -> Iterator[list[Exception]]:
-    """Two clients with a new connection for each request, and two that keep theirs; what fails."""
+    """The failures of two clients with new connections, and of two with persistent ones."""
     ended = Event()
     failures: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""What no decent client sends, over raw sockets, to the service as its users have it."""
+"""Unusual and invalid requests to the service, over raw sockets."""
 
 import json
 import re
@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
 
 
 def converse(service: Service, sent: bytes, *, end: bool = False) -> bytes:
-    """All that comes back; `end` closes our direction once everything is sent."""
+    """All received bytes. `end` closes the sending direction at the end."""
     with connect(service) as connection:
         try:
             connection.sendall(sent)
@@ -186,14 +186,14 @@ def statuses(conversation: bytes) -> list[int]:
 
 
 def assert_answers(service: Service) -> None:
-    """Both workers, in all likelihood: each connection goes to either."""
+    """Requests probably reach both workers: each connection goes to one of them."""
     for _ in range(4):
         assert statuses(converse(service, get(b"/livez"))) == [200]
 
 
 @pytest.fixture(autouse=True)
 def _still_there(service: Service) -> Iterator[None]:
-    """Whatever a test sends, the same processes go on answering."""
+    """The same processes keep running, whatever a test sends."""
     before = [process.pid for process in service.workers()]
     yield
     assert_answers(service)
@@ -223,7 +223,7 @@ def test_refused(service: Service, engine: sa.Engine, name: str) -> None:
     ],
 )
 def test_truncated(service: Service, engine: sa.Engine, sent: bytes) -> None:
-    """The sender goes after half of it; what came may be JSON, and is not taken for the whole."""
+    """The client disconnects after half of the body, even if that half is valid JSON."""
     assert set(statuses(converse(service, sent, end=True))) <= {400, 408}
     assert dump(engine) == NOTHING
 
@@ -234,9 +234,7 @@ def test_a_chunked_body_is_read(service: Service, engine: sa.Engine, size: int) 
     assert len(dump(engine)["users"]) == 1
 
 
-def test_a_body_is_waited_for_where_the_client_asks_first(
-    service: Service, engine: sa.Engine
-) -> None:
+def test_expect_100_continue_is_confirmed(service: Service, engine: sa.Engine) -> None:
     with connect(service) as connection:
         connection.sendall(post(b"", length(len(USER)), b"Expect: 100-continue\r\n"))
         assert statuses(connection.recv(1000)) == [100]
@@ -256,14 +254,14 @@ def test_a_body_is_waited_for_where_the_client_asks_first(
         b"GET http://localhost/users HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n",
     ],
 )
-def test_odd_but_answered(service: Service, sent: bytes) -> None:
+def test_unusual_requests_are_served(service: Service, sent: bytes) -> None:
     conversation = converse(service, sent)
 
     assert statuses(conversation) == [200]
     assert conversation.endswith(b"\r\n\r\n[]")
 
 
-def test_requests_in_a_row_are_answered_in_order(service: Service) -> None:
+def test_pipelined_requests_get_responses_in_order(service: Service) -> None:
     alive = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
     missing = b"GET /users/7 HTTP/1.1\r\n" + HOST + b"\r\n"
     wrong = b"POST /users HTTP/1.1\r\n" + HOST + JSON + b"Content-Length: 2\r\n\r\n{}"
@@ -286,17 +284,15 @@ def test_the_body_of_a_refused_request_is_not_the_next_request(
     assert answered[1:] in ([200], [])
 
 
-def test_nothing_is_smuggled_in_behind_two_lengths(service: Service, engine: sa.Engine) -> None:
-    """Where both are given the chunks count (RFC 9112), or it is refused."""
+def test_a_request_with_two_lengths_is_rejected(service: Service, engine: sa.Engine) -> None:
+    """With both, the chunks count (RFC 9112), or the request is rejected."""
     sent = post(chunked(b"{}") + get(b"/livez"), length(4), CHUNKED)
 
     assert statuses(converse(service, sent)) in ([400], [400, 200])
     assert dump(engine) == NOTHING
 
 
-def test_a_slow_sender_is_waited_for_and_holds_up_nobody(
-    service: Service, engine: sa.Engine
-) -> None:
+def test_a_slow_sender_is_served_and_delays_nobody(service: Service, engine: sa.Engine) -> None:
     sent = post(USER, length(len(USER)))
     with connect(service) as slow:
         for start in range(0, len(sent), 20):
@@ -308,10 +304,10 @@ def test_a_slow_sender_is_waited_for_and_holds_up_nobody(
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /us", POST, post(USER[:20], length(len(USER)))])
-def test_senders_who_break_off_are_forgotten(
+def test_incomplete_requests_leave_nothing_behind(
     service: Service, engine: sa.Engine, sent: bytes
 ) -> None:
-    """More of them than there are threads, each gone with a reset."""
+    """There are more requests than threads. Each ends with a reset."""
     for _ in range(20):
         with connect(service) as connection:
             connection.sendall(sent)
@@ -321,7 +317,7 @@ def test_senders_who_break_off_are_forgotten(
     assert dump(engine) == NOTHING
 
 
-def test_receivers_who_do_not_read_hold_up_nobody(service: Service) -> None:
+def test_clients_that_do_not_read_delay_nobody(service: Service) -> None:
     connections = [connect(service) for _ in range(20)]
     for connection in connections:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -331,7 +327,7 @@ def test_receivers_who_do_not_read_hold_up_nobody(service: Service) -> None:
         connection.close()
 
 
-def test_slow_senders_are_cut_off_and_others_do_not_notice(service: Service) -> None:
+def test_too_slow_senders_are_closed_without_effect_on_others(service: Service) -> None:
     """In waves, more of them than requests are worked on at once: some send nothing more, some a
     byte now and then, one of them in chunks."""
     begun = [
@@ -366,9 +362,9 @@ def test_slow_senders_are_cut_off_and_others_do_not_notice(service: Service) -> 
 
 
 def cut_for(client: httpx.Client, reason: str) -> int:
-    """How many connections the service says that it cut."""
+    """The number of closed connections in the metrics."""
     found = re.search(
-        rf'customer_certificates_connections_cut_total{{reason="{reason}"}} (\d+)',
+        rf'customer_certificates_connections_closed_total{{reason="{reason}"}} (\d+)',
         client.get("/metrics").text,
     )
     return int(found[1]) if found else 0

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from customer_certificates.gateways.database import postgresql, sqlite
-from customer_certificates.gateways.database.prepared import SentStatement
+from customer_certificates.gateways.database.drivers import postgresql, sqlite
+from customer_certificates.gateways.database.prepared import DriverStatement
 
 Counter = Callable[[Callable[[], Any]], list[str]]
 
@@ -50,9 +50,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter:
     in_two_trips = postgresql.DriverConnection.run_two_step_transaction
 
     def told_in_two_trips(
-        self: Any, first: list[SentStatement], then: Callable[[Any], list[SentStatement]]
+        self: Any, first: list[DriverStatement], then: Callable[[Any], list[DriverStatement]]
     ) -> Any:
-        def told_then(rows: Any) -> list[SentStatement]:
+        def told_then(rows: Any) -> list[DriverStatement]:
             sent = then(rows)
             note(*(sql for _name, sql, _parameters in sent))
             return sent

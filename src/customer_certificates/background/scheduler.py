@@ -1,7 +1,8 @@
 """Periodic jobs that run once in the cluster."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -9,8 +10,7 @@ from ..errors import Unavailable
 from ..gateways.signals import SignalSafeEvent
 from ..services.job_lock import JobLock
 
-_LOOK_SECONDS = 10.0
-_SECOND = 1.0
+_CHECK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -27,31 +27,29 @@ class Job(NamedTuple):
 
 def run_jobs(jobs: Sequence[Job], job_lock: JobLock, stopped: SignalSafeEvent) -> None:
     """Runs every due job that no other worker has started, until `stopped`."""
-    while True:
+    while not stopped.is_set():
         for job in jobs:
             if stopped.is_set():
                 return
-            try:
+            with _logged_failures(job.name):
                 if job_lock.try_acquire(job.name, job.every):
                     _log.info("%s: %s", job.name, job.run())
-            except Unavailable as error:
-                _log.warning("%s is delayed: %s", job.name, error.detail)
-            except Exception:
-                _log.exception("%s failed", job.name)
-        if stopped.wait(_LOOK_SECONDS):
-            return
+        stopped.wait(_CHECK_SECONDS)
 
 
 def run_every_second(name: str, run: Callable[[], int], stopped: SignalSafeEvent) -> None:
-    """Calls `run` every second in every worker, until `stopped`.
-
-    `run` returns the number of processed items.
-    """
-    while not stopped.wait(_SECOND):
-        try:
+    """Calls `run`, which returns the number of processed items, every second until `stopped`."""
+    while not stopped.wait(1.0):
+        with _logged_failures(name):
             if number := run():
                 _log.info("%s: %s", name, number)
-        except Unavailable as error:
-            _log.warning("%s is delayed: %s", name, error.detail)
-        except Exception:
-            _log.exception("%s failed", name)
+
+
+@contextmanager
+def _logged_failures(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        _log.warning("%s is delayed: %s", name, error.detail)
+    except Exception:
+        _log.exception("%s failed", name)

@@ -37,7 +37,7 @@ from .scheduler import Job, run_every_second, run_jobs
 # Connections for the dispatcher, jobs, cutovers, verification emails, erasures and challenges, and
 # one spare.
 _DATABASE_CONNECTIONS = 10
-_LOOK_SECONDS = 1.0
+_PARENT_CHECK_SECONDS = 1.0
 
 
 def work(config: Config, *, parent_pid: int | None = None) -> None:
@@ -55,13 +55,7 @@ def work(config: Config, *, parent_pid: int | None = None) -> None:
 def _work(services: Services, parent_pid: int | None) -> None:
     config, database, now = services.config, services.database, services.now
     configure_webhook(database, config.webhook_url, now())
-    dispatcher = Dispatcher(
-        DeliveryQueue(database, services.webhook_secrets, now),
-        WebhookSender(services.outbound, services.metrics, now, config.webhook_secret),
-        Disabling(database, services.audit, services.events),
-        services.metrics,
-        now,
-    )
+    dispatcher = _dispatcher(services)
     stopped = SignalSafeEvent()
 
     def stop(*_: object) -> None:
@@ -75,25 +69,32 @@ def _work(services: Services, parent_pid: int | None) -> None:
     if config.metrics_port:
         services.metrics.serve(config.host, config.metrics_port)
     challenges = ChallengeRounds(database, services.proving, services.check_limits, now)
-    verification = _verification_mails(services)
+    verification = _verification_emails(services)
+    jobs = _jobs(services, verification)
     threads = [
-        Thread(
-            target=run_jobs, args=[_jobs(services, verification), JobLock(database, now), stopped]
-        ),
+        Thread(target=run_jobs, args=[jobs, JobLock(database, now), stopped]),
         *(
             Thread(target=run_every_second, args=[name, run, stopped], name=name)
             for name, run in _prompt_jobs(services, challenges, verification)
         ),
     ]
-    with (
-        closing(challenges),
-        closing(Notifications(database.listen, dispatcher.wake)),
-    ):
+    with closing(challenges), closing(Notifications(database.listen, dispatcher.wake)):
         for thread in threads:
             thread.start()
         dispatcher.run()
         for thread in threads:
             thread.join()
+
+
+def _dispatcher(services: Services) -> Dispatcher:
+    database, metrics, now = services.database, services.metrics, services.now
+    return Dispatcher(
+        DeliveryQueue(database, services.webhook_secrets, now),
+        WebhookSender(services.outbound, metrics, now, services.config.webhook_secret),
+        Disabling(database, services.audit, services.events),
+        metrics,
+        now,
+    )
 
 
 def _jobs(services: Services, verification: VerificationEmails | None) -> list[Job]:
@@ -116,12 +117,12 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
     if verification:
         jobs.append(Job("purge verification links", timedelta(hours=1), verification.clean))
     if mailer:
-        letters = ExpiryNoticeEmails(database, mailer, now)
-        jobs.append(Job("send email", timedelta(minutes=1), letters.send))
+        emails = ExpiryNoticeEmails(database, mailer, now)
+        jobs.append(Job("send email", timedelta(minutes=1), emails.send))
     if config.probe_addresses:
         reports, addresses = services.terminator_reports, config.probe_addresses
-        probing = ProbeJob(database, services.candidates, reports, served, addresses, now)
-        jobs.append(Job("probe terminators", timedelta(minutes=1), probing.run))
+        probes = ProbeJob(database, services.candidates, reports, served, addresses, now)
+        jobs.append(Job("probe terminators", timedelta(minutes=1), probes.run))
     return jobs
 
 
@@ -142,7 +143,7 @@ def _prompt_jobs(
     return jobs
 
 
-def _verification_mails(services: Services) -> VerificationEmails | None:
+def _verification_emails(services: Services) -> VerificationEmails | None:
     url, mailer = services.config.public_url, services.mailer
     if mailer is None or url is None:
         return None
@@ -155,5 +156,5 @@ def _stop_after(parent_pid: int, stop: Callable[[], None]) -> None:
     Works even if the parent ended before this call.
     """
     while os.getppid() == parent_pid:
-        sleep(_LOOK_SECONDS)
+        sleep(_PARENT_CHECK_SECONDS)
     stop()

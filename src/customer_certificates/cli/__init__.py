@@ -56,7 +56,7 @@ def options(
 @app.command()
 def serve() -> None:
     """Serve the API. Configure it with CC_… variables (see docs/reference/settings.md)."""
-    from ..server.main import ListenError, metrics_folder
+    from ..server.main import metrics_folder
     from ..server.main import serve as run
 
     config = _config()
@@ -67,6 +67,7 @@ def serve() -> None:
         from ..gateways.database.schema import SchemaError, require_head, require_row_level_security
         from ..gateways.master_keys import MasterKeyError
         from ..maintenance.keys import KeysError, require_usable
+        from ..server.sockets import ListenError
         from ..server.tls_files import TlsFileError
 
         try:

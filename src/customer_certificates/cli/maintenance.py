@@ -108,12 +108,12 @@ def export(
 
 def purge() -> None:
     """Purge old idempotency records and rate counts, and correct the quota counters."""
-    from ..maintenance.records import clean as run
+    from ..maintenance.records import purge as run
 
     with _configured() as config:
-        cleaned = run(config)
-    show(f"Purged idempotency records: {cleaned.kept_answers}.")
-    show(f"Corrected quota counters: {cleaned.counters}.")
+        purged = run(config)
+    show(f"Purged idempotency records: {purged.responses}.")
+    show(f"Corrected quota counters: {purged.counters}.")
 
 
 @contextmanager

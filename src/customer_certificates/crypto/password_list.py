@@ -6,8 +6,8 @@ from importlib.resources import files
 
 def is_common(password: str) -> bool:
     """Returns whether `password` is in the list (common_passwords/README.md), ignoring case."""
-    wanted = password.strip().casefold()
-    return "\n" not in wanted and f"\n{wanted}\n" in _listed()
+    normalized = password.strip().casefold()
+    return "\n" not in normalized and f"\n{normalized}\n" in _listed()
 
 
 @cache

@@ -9,8 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 
 class PasswordHashes:
-    """Creates and verifies hashes with one cost. Deliberately slow: do not call it in the event
-    loop."""
+    """Creates and verifies hashes with one cost. Too slow for the event loop."""
 
     def __init__(self, cost: tuple[int, int, int]) -> None:
         """`cost` is argon2id's, as in RFC 9106: KiB of memory, passes, lanes."""
@@ -21,18 +20,18 @@ class PasswordHashes:
         """Returns a hash of `password` with a new salt, in the PHC string format."""
         return self._hasher.hash(password)
 
-    def matches(self, made: str, password: str) -> bool:
-        """Returns whether `made` is a hash of `password`. False if `made` is not a hash."""
+    def matches(self, hash_: str, password: str) -> bool:
+        """Returns whether `hash_` is a hash of `password`. False if `hash_` is not a hash."""
         try:
-            if made.startswith("$2"):
-                return bcrypt.checkpw(_sha256_base64(password), made.encode())
-            return self._hasher.verify(made, password)
+            if hash_.startswith("$2"):
+                return bcrypt.checkpw(_sha256_base64(password), hash_.encode())
+            return self._hasher.verify(hash_, password)
         except (VerificationError, InvalidHashError, ValueError):
             return False
 
-    def is_outdated(self, made: str) -> bool:
-        """Returns whether `made` has another algorithm or cost than new hashes."""
-        return made.startswith("$2") or self._hasher.check_needs_rehash(made)
+    def is_outdated(self, hash_: str) -> bool:
+        """Returns whether `hash_` has another algorithm or cost than new hashes."""
+        return hash_.startswith("$2") or self._hasher.check_needs_rehash(hash_)
 
 
 def _sha256_base64(password: str) -> bytes:

@@ -8,10 +8,10 @@ from .sealed_format import HEADER, MAGIC, NONCE, SUITE, DataKey, KeyContext, aad
 from .secret import Secret
 
 
-def seal(key: Secret, data_key: DataKey, place: KeyContext) -> bytes:
-    """Returns `key` as a blob that only opens at `place` with `data_key`."""
+def seal(key: Secret, data_key: DataKey, context: KeyContext) -> bytes:
+    """Returns `key` as a blob that only opens at `context` with `data_key`."""
     salt = os.urandom(16)
-    record_key, commitment = derive(data_key.key, salt, place)
+    record_key, commitment = derive(data_key.key, salt, context)
     header = HEADER.pack(MAGIC, SUITE, data_key.version, salt, commitment)
-    sealed = AESGCM(record_key).encrypt(NONCE, key.reveal(), aad(place, header))
+    sealed = AESGCM(record_key).encrypt(NONCE, key.reveal(), aad(context, header))
     return header + sealed

@@ -20,9 +20,8 @@ _PRIVATE_KEY = b"cc/private-key/v1"
 _IDS = struct.Struct(">QQI")
 
 
-class CannotOpen(Exception):  # noqa: N818 - it says what cannot be done
-    """The blob was changed, moved or truncated, or the key is wrong. The cases cannot be told
-    apart."""
+class CannotOpen(Exception):  # noqa: N818
+    """The blob was changed, moved or truncated, or the key is wrong."""
 
 
 class DataKey(NamedTuple):
@@ -40,12 +39,12 @@ class KeyContext(NamedTuple):
     version: int
 
 
-def derive(data_key: Secret, salt: bytes, place: KeyContext) -> tuple[bytes, bytes]:
+def derive(data_key: Secret, salt: bytes, context: KeyContext) -> tuple[bytes, bytes]:
     """Returns the record key and the commitment to it, 32 bytes each."""
-    material = HKDF(SHA256(), 64, salt, _RECORD + _IDS.pack(*place)).derive(data_key.reveal())
+    material = HKDF(SHA256(), 64, salt, _RECORD + _IDS.pack(*context)).derive(data_key.reveal())
     return material[:32], material[32:]
 
 
-def aad(place: KeyContext, header: bytes) -> bytes:
+def aad(context: KeyContext, header: bytes) -> bytes:
     """Returns the associated data that the tag authenticates besides the key."""
-    return _PRIVATE_KEY + _IDS.pack(*place) + header
+    return _PRIVATE_KEY + _IDS.pack(*context) + header

@@ -20,8 +20,8 @@ from .sealed_format import (
 from .secret import Secret
 
 
-def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: KeyContext) -> Secret:
-    """Returns the private key that was sealed at `place`.
+def unseal(blob: bytes, data_keys: Mapping[int, Secret], context: KeyContext) -> Secret:
+    """Returns the private key that was sealed at `context`.
 
     `data_keys` are the user's, by version. Raises CannotOpen for any fault of the blob.
     """
@@ -32,12 +32,12 @@ def unseal(blob: bytes, data_keys: Mapping[int, Secret], place: KeyContext) -> S
     data_key = data_keys.get(data_key_version)
     if (magic, suite) != (MAGIC, SUITE) or data_key is None:
         raise CannotOpen("The blob has another format, or its data key is missing.")
-    record_key, expected = derive(data_key, salt, place)
+    record_key, expected = derive(data_key, salt, context)
     # AES-GCM alone permits a blob that opens with two keys.
     if not compare_digest(commitment, expected):
         raise CannotOpen("The blob belongs elsewhere, or was changed.")
     try:
-        opened = AESGCM(record_key).decrypt(NONCE, blob[HEADER.size :], aad(place, header))
+        opened = AESGCM(record_key).decrypt(NONCE, blob[HEADER.size :], aad(context, header))
     except InvalidTag:
         raise CannotOpen("The blob was changed.") from None
     return Secret(opened)

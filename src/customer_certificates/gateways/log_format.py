@@ -17,14 +17,14 @@ def configure_logging() -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        _WordsFormatter("%(asctime)s  %(levelname)s  %(message)s")
+        _TextFormatter("%(asctime)s  %(levelname)s  %(message)s")
         if sys.stderr.isatty()
         else _JsonFormatter()
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
-class _WordsFormatter(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return escaped(super().formatMessage(record))
 

@@ -42,10 +42,7 @@ def wait_for(future: asyncio.Future[T]) -> T:
 
 
 def result(future: Future[T], seconds: float | None = None) -> T:
-    """Returns the result of `future`.
-
-    Raises TimeoutError after `seconds`.
-    """
+    """Returns the result of `future`. Raises TimeoutError after `seconds`."""
     if not is_inside() or future.done():
         return future.result(seconds)
     loop = asyncio.get_running_loop()

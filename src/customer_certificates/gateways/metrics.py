@@ -2,7 +2,9 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,8 +20,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from .. import __version__
 from .loop import Threads
 
+GaugeMode = Literal["livesum", "livemax"]
+
 # Reads the files of all processes.
 _THREADS = Threads("metrics", 1)
+_PREFIX = "customer_certificates_"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -29,118 +34,100 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is shared by the worker processes.
-
-        None: there is only one process.
-        """
+        """`folder` is shared by the worker processes. None: there is only one process."""
+        # A flat list, one declaration per metric: several functions would be harder to read.
         self._folder = folder
         registry = self._registry = CollectorRegistry()
         if folder:
             _forget_dead_workers(folder)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(_PREFIX + name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str, mode: GaugeMode = "livesum") -> Gauge:
+            return Gauge(_PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)
+
+        def histogram(
+            name: str, text: str, *labels: str, longer: Sequence[float] = ()
+        ) -> Histogram:
+            buckets = (*_BUCKETS, *longer)
+            return Histogram(_PREFIX + name, text, labels, registry=registry, buckets=buckets)
+
         # From live workers only: after a reload, an earlier version disappears with its workers.
-        Gauge(
-            "customer_certificates_build_info",
+        gauge(
+            "build_info",
             "Always 1. The labels are the versions of the service and of Python.",
-            ["version", "python_version"],
-            multiprocess_mode="livemax",
-            registry=registry,
+            "version",
+            "python_version",
+            mode="livemax",
         ).labels(__version__, platform.python_version()).set(1)
-        self._requests = Counter(
-            "customer_certificates_http_requests",
-            "Requests with a response.",
-            ["method", "route", "status"],
-            registry=registry,
+
+        self._requests = counter(
+            "http_requests", "Requests with a response.", "method", "route", "status"
         )
-        self._durations = Histogram(
-            "customer_certificates_http_request_duration_seconds",
+        self._durations = histogram(
+            "http_request_duration_seconds",
             "Time from the arrival of a request to its response.",
-            ["method", "route"],
-            buckets=_BUCKETS,
-            registry=registry,
+            "method",
+            "route",
         )
         self._bound: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        pages = Counter(
-            "customer_certificates_cache_pages",
-            "List pages by the tier that they were read from.",
-            ["tier"],
-            registry=registry,
+        self._rejected = counter(
+            "requests_rejected_busy",
+            "Requests that were rejected because of a full queue or a tenant's limit.",
         )
+        self._closed_connections = counter(
+            "connections_closed",
+            "Client connections that were closed: slow ones, and idle ones when many were open.",
+            "reason",
+        )
+        self._ended_sandboxes = counter(
+            "sandbox_processes_ended",
+            "Sandbox processes that ended and were replaced, by reason.",
+            "reason",
+        )
+        self.feed_waiting = gauge("feed_waiting", "Requests to the feed that wait for a change.")
+        self.password_queue = gauge(
+            "password_hashing", "Passwords that are being hashed or wait in the queue."
+        )
+
+        pages = counter("cache_pages", "List pages by the tier that they were read from.", "tier")
         self.process_hits = pages.labels("process")
         self.redis_hits = pages.labels("redis")
         self.misses = pages.labels("database")
-        self.cache_failures = Counter(
-            "customer_certificates_cache_failures",
-            "Calls to Redis that failed or timed out.",
-            registry=registry,
-        )
-        self.cache_forgeries = Counter(
-            "customer_certificates_cache_forgeries",
+        self.cache_failures = counter("cache_failures", "Calls to Redis that failed or timed out.")
+        self.cache_forgeries = counter(
+            "cache_forgeries",
             "Pages in Redis that were rejected because this service did not write them.",
-            registry=registry,
         )
-        connections = Gauge(
-            "customer_certificates_database_connections",
+        connections = gauge(
+            "database_connections",
             "Connections to the database: open for reads, or within a transaction.",
-            ["use"],
-            multiprocess_mode="livesum",
-            registry=registry,
+            "use",
         )
         self.read_connections = connections.labels("read")
         self.transactions = connections.labels("transaction")
-        self._children = Counter(
-            "customer_certificates_children_ended",
-            "Sandbox processes that ended and were replaced, by reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self._cut = Counter(
-            "customer_certificates_connections_cut",
-            "Client connections that were closed: slow ones, and idle ones when many were open.",
-            ["reason"],
-            registry=registry,
-        )
-        self._busy = Counter(
-            "customer_certificates_requests_refused_busy",
-            "Requests that were rejected because of a full queue or a tenant's limit.",
-            registry=registry,
-        )
-        self.feed_waiting = Gauge(
-            "customer_certificates_feed_waiting",
-            "Requests to the feed that wait for a change.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self.password_queue = Gauge(
-            "customer_certificates_password_hashing",
-            "Passwords that are being hashed or wait in the queue.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
 
-        self._deliveries = Counter(
-            "customer_certificates_delivery_attempts",
+        self._deliveries = counter(
+            "delivery_attempts",
             "Attempts to deliver an event to a webhook, by the resulting status of the delivery: "
             "delivered, pending (failed, will be retried) or dead (failed, no more retries).",
-            ["status"],
-            registry=registry,
+            "status",
         )
-        self._delivery_durations = Histogram(
-            "customer_certificates_delivery_duration_seconds",
+        self._delivery_durations = histogram(
+            "delivery_duration_seconds",
             "Duration of an attempt to deliver an event to a webhook.",
-            buckets=(*_BUCKETS, 10.0, 15.0),
-            registry=registry,
+            longer=(10.0, 15.0),
         )
-        self._delivery_starts = Histogram(
-            "customer_certificates_delivery_start_seconds",
+        self._delivery_starts = histogram(
+            "delivery_start_seconds",
             "Time from an event to the first attempt to deliver it to a webhook.",
-            buckets=(*_BUCKETS, 10.0, 60.0, 600.0),
-            registry=registry,
+            longer=(10.0, 60.0, 600.0),
         )
-        self.delivery_lag = Gauge(
-            "customer_certificates_delivery_lag_seconds",
+        self.delivery_lag = gauge(
+            "delivery_lag_seconds",
             "Time since the oldest delivery became due that no worker has claimed.",
-            multiprocess_mode="livemax",
-            registry=registry,
+            mode="livemax",
         )
 
     def request(self, method: str, route: str, status: str, seconds: float) -> None:
@@ -157,19 +144,19 @@ class Metrics:
         bound[0].inc()
         bound[1].observe(seconds)
 
-    def child_ended(self, reason: str) -> None:
+    def sandbox_ended(self, reason: str) -> None:
         """Counts a sandbox process that ended."""
-        self._children.labels(reason).inc()
+        self._ended_sandboxes.labels(reason).inc()
 
-    def connection_cut(self, reason: str) -> None:
-        """Counts a client connection that was closed: `slow` or `scarce`."""
-        self._cut.labels(reason).inc()
+    def connection_closed(self, reason: str) -> None:
+        """Counts a client connection that was closed: `slow` or `shed`."""
+        self._closed_connections.labels(reason).inc()
 
-    def refused_busy(self) -> None:
+    def request_rejected(self) -> None:
         """Counts a request that was rejected because of load."""
-        self._busy.inc()
+        self._rejected.inc()
 
-    def delivery_begins(self, seconds: float) -> None:
+    def delivery_started(self, seconds: float) -> None:
         """Records the time from an event to its first delivery attempt."""
         self._delivery_starts.observe(seconds)
 

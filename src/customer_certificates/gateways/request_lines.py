@@ -15,7 +15,7 @@ import msgspec
 _FLUSH_SECONDS = 0.05
 # Eight lines fit in 4 KiB, which a pipe writes atomically: processes that share it do not mix.
 _LINES_A_WRITE = 8
-_MOST_PENDING = 10_000
+_MAX_PENDING = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ class RequestLines:
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._descriptor = stream.fileno()
         self._encode: Callable[[list[RequestLine]], bytes] = (
-            _words if stream.isatty() else msgspec.json.Encoder().encode_lines
+            _as_text if stream.isatty() else msgspec.json.Encoder().encode_lines
         )
         self._pending: deque[RequestLine] = deque()
         self._dropped = 0
@@ -57,7 +57,7 @@ class RequestLines:
 
     def write(self, line: RequestLine) -> None:
         """Queues `line`, or drops it if the log is not read."""
-        if len(self._pending) < _MOST_PENDING:
+        if len(self._pending) < _MAX_PENDING:
             self._pending.append(line)
         else:
             self._dropped += 1
@@ -75,11 +75,11 @@ class RequestLines:
         with self._writing:
             while self._pending:
                 count = min(len(self._pending), _LINES_A_WRITE)
-                rest = self._encode([self._pending.popleft() for _ in range(count)])
+                unwritten = self._encode([self._pending.popleft() for _ in range(count)])
                 # If lines cannot be written (a full disk), requests are still served.
                 with suppress(OSError):
-                    while rest:
-                        rest = rest[os.write(self._descriptor, rest) :]
+                    while unwritten:
+                        unwritten = unwritten[os.write(self._descriptor, unwritten) :]
             if self._dropped:
                 _log.warning(
                     "%d request log lines were dropped: the reader was too slow", self._dropped
@@ -87,11 +87,11 @@ class RequestLines:
                 self._dropped = 0
 
 
-def _words(lines: list[RequestLine]) -> bytes:
-    return "".join(_in_words(line) for line in lines).encode()
+def _as_text(lines: list[RequestLine]) -> bytes:
+    return "".join(_as_line(line) for line in lines).encode()
 
 
-def _in_words(line: RequestLine) -> str:
+def _as_line(line: RequestLine) -> str:
     user = f"  user {line.user_id}" if line.user_id else ""
     return (
         f"{line.time:%H:%M:%S}Z  {line.status}  {line.method:6} {line.route}"

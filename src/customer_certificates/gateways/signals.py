@@ -5,7 +5,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 # A handler that runs just before a thread sleeps takes effect when the thread wakes up next.
-_LOOK_SECONDS = 0.5
+_WAKE_SECONDS = 0.5
 
 
 class SignalSafeEvent:
@@ -37,13 +37,10 @@ class SignalSafeEvent:
                 self._queue.get_nowait()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until the event is set, or for `seconds`.
-
-        Returns whether it is set.
-        """
+        """Waits until the event is set, or for `seconds`. Returns whether it is set."""
         until = None if seconds is None else monotonic() + seconds
         while not self._is_set:
-            left = _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, until - monotonic())
+            left = _WAKE_SECONDS if until is None else min(_WAKE_SECONDS, until - monotonic())
             if left <= 0:
                 break
             with suppress(Empty):

@@ -9,15 +9,15 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
-from ..config import SmtpServer
+from ..setting_parsers import SmtpServer
 
 _SECONDS = 15.0
 # A server may check an email for long before it accepts it (RFC 5321, 4.5.3.2.6: ten minutes).
 ANSWER_SECONDS = 120.0
-_KEPT_CHARACTERS = 300
+_MAX_REPLY_CHARACTERS = 300
 
 
-class MailRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+class MailRefused(Exception):  # noqa: N818
     """The server permanently rejected the email. `detail` says why."""
 
     def __init__(self, detail: str) -> None:
@@ -46,91 +46,91 @@ class Mailer:
         self.sender = sender
         self._tls = ssl.create_default_context(cadata=roots_pem.decode())
 
-    def send(self, letter: EmailMessage, to: str) -> None:
-        """Returns once the server has accepted `letter` for the address `to`.
+    def send(self, email: EmailMessage, to: str) -> None:
+        """Returns once the server has accepted `email` for the address `to`.
 
         Raises MailRefused, also for an email with injected headers; MailDelayed.
         """
         is_international = not to.isascii()
-        written = _written(letter, is_international=is_international)
+        content = _serialized(email, is_international=is_international)
         try:
-            connection = self._connected()
+            connection = self._connect()
         except (smtplib.SMTPException, OSError) as error:
             # The server is unreachable, TLS fails, or the credentials are rejected.
-            raise MailDelayed(_said(error), is_for_all=True) from error
+            raise MailDelayed(_reply(error), is_for_all=True) from error
         try:
             if is_international and not connection.has_extn("smtputf8"):
                 raise MailRefused("The mail server does not accept non-ASCII addresses.")
             if connection.sock:
                 connection.sock.settimeout(ANSWER_SECONDS)
             options = ("SMTPUTF8", "BODY=8BITMIME") if is_international else ()
-            connection.sendmail(self.sender.addr_spec, [to], written, options)
+            connection.sendmail(self.sender.addr_spec, [to], content, options)
         except smtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[to]
-            raise _judged(code, text) from error
+            raise _rejection(code, text) from error
         except smtplib.SMTPDataError as error:
-            raise _judged(error.smtp_code, error.smtp_error) from error
+            raise _rejection(error.smtp_code, error.smtp_error) from error
         except (smtplib.SMTPException, OSError) as error:
             # This email may be the cause, so others do not wait for it.
-            raise MailDelayed(_said(error), is_for_all=False) from error
+            raise MailDelayed(_reply(error), is_for_all=False) from error
         finally:
             # The server's final response is already known.
             with suppress(smtplib.SMTPException, OSError):
                 connection.quit()
             connection.close()
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connect(self) -> smtplib.SMTP:
         server = self._server
         if server.tls == "implicit":
-            opened: smtplib.SMTP = smtplib.SMTP_SSL(
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(
                 server.host, server.port, timeout=_SECONDS, context=self._tls
             )
         else:
-            opened = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
+            connection = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
         try:
             if server.tls == "starttls":
-                opened.starttls(context=self._tls)
+                connection.starttls(context=self._tls)
             if server.user:
-                opened.login(server.user, server.password or "")
-            opened.ehlo_or_helo_if_needed()
+                connection.login(server.user, server.password or "")
+            connection.ehlo_or_helo_if_needed()
         except BaseException:
-            opened.close()
+            connection.close()
             raise
-        return opened
+        return connection
 
 
-def _written(letter: EmailMessage, *, is_international: bool) -> bytes:
+def _serialized(email: EmailMessage, *, is_international: bool) -> bytes:
     """Returns the bytes to send.
 
     Only an international email has UTF-8 in its headers (RFC 6532). Raises MailRefused if a reader
     of these bytes would see other headers than the email was given. The email package must not
     write line breaks into headers; some versions do (CVE-2024-6923).
     """
-    refused = MailRefused("A header of the email contains a line break.")
+    rejected = MailRefused("A header of the email contains a line break.")
     try:
-        written = letter.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
+        content = email.as_bytes(policy=policy.SMTPUTF8 if is_international else policy.SMTP)
     except MessageError:
-        raise refused from None
-    read = message_from_bytes(written, policy=policy.default)
-    if read.keys() != letter.keys():
-        raise refused
-    return written
+        raise rejected from None
+    read = message_from_bytes(content, policy=policy.default)
+    if read.keys() != email.keys():
+        raise rejected
+    return content
 
 
-def _judged(code: int, text: Any) -> MailRefused | MailDelayed:
+def _rejection(code: int, text: Any) -> MailRefused | MailDelayed:
     """Returns the error for an SMTP response (RFC 5321, 4.2.1)."""
-    said = f"{code} {_text(text)}"
+    reply = f"{code} {_text(text)}"
     if 500 <= code < 600:
-        return MailRefused(said)
-    return MailDelayed(said, is_for_all=False)
+        return MailRefused(reply)
+    return MailDelayed(reply, is_for_all=False)
 
 
-def _said(error: Exception) -> str:
+def _reply(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_text(error.smtp_error)}"
     return _text(str(error) or type(error).__name__)
 
 
-def _text(said: str | bytes) -> str:
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    return " ".join(text.replace("\0", " ").split())[:_KEPT_CHARACTERS]
+def _text(reply: str | bytes) -> str:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+    return " ".join(text.replace("\0", " ").split())[:_MAX_REPLY_CHARACTERS]

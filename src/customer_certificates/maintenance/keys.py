@@ -26,18 +26,18 @@ def require_usable(config: Config) -> None:
         raise _missing(unknown)
 
 
-def rewrap(config: Config, told: Callable[[int, int], None]) -> dict[str, int]:
+def rewrap(config: Config, report: Callable[[int, int], None]) -> dict[str, int]:
     """Rewraps all data keys with the current master key.
 
-    Returns how many data keys each master key wraps. `told` is called with the number of rewrapped
-    keys and the total. Raises MasterKeyError, KeysError, Unavailable.
+    Returns how many data keys each master key wraps. `report` is called with the number of
+    rewrapped keys and the total. Raises MasterKeyError, KeysError, Unavailable.
     """
     with Services.of_command(config) as services:
         rewrapping = Rewrapping(services.database, services.master_keys, services.audit)
         _, *others = rewrapping.counts().values()
-        caller = Principal("command", "keys rewrap", "")
+        principal = Principal("command", "keys rewrap", "")
         try:
-            rewrapping.run(caller, lambda done: told(done, sum(others)))
+            rewrapping.run(principal, lambda done: report(done, sum(others)))
         except WrongMasterKey as error:
             raise _missing(str(error)) from None
         # If a reader blocks this now, the service's worker tries again.

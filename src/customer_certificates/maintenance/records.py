@@ -9,14 +9,14 @@ from ..services.quotas.usage import Usage
 from ..services.rate_counts import RateCounts
 
 
-class Cleaned(NamedTuple):
+class Purged(NamedTuple):
     """The numbers of purged idempotent responses and corrected usage counters."""
 
-    kept_answers: int
+    responses: int
     counters: int
 
 
-def clean(config: Config) -> Cleaned:
+def purge(config: Config) -> Purged:
     """Purges old idempotent responses and rate counts, and recounts usage.
 
     Raises SchemaError, Unavailable.
@@ -24,4 +24,4 @@ def clean(config: Config) -> Cleaned:
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         RateCounts(services.database, services.now).clean()
-        return Cleaned(services.idempotency.clean(), Usage(services.database).recount())
+        return Purged(services.idempotency.clean(), Usage(services.database).recount())

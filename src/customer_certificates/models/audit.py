@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id
 
 
 class AuditEntry(Base):
@@ -21,32 +21,29 @@ class AuditEntry(Base):
 
     chain: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    at: Mapped[datetime] = mapped_column(Time)
-    actor_kind: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    actor_kind: Mapped[str]
     actor_token_id: Mapped[int | None] = mapped_column(Id)
     actor_user_id: Mapped[int | None] = mapped_column(Id)
-    action: Mapped[str] = mapped_column(Text)
-    object: Mapped[str | None] = mapped_column(Text)
-    outcome: Mapped[str] = mapped_column(Text)
-    request_id: Mapped[str] = mapped_column(Text)
-    peer: Mapped[str] = mapped_column(Text)
-    detail: Mapped[str] = mapped_column(Text)
-    prev_hash: Mapped[str] = mapped_column(Text)
-    hash: Mapped[str] = mapped_column(Text)
+    action: Mapped[str]
+    object: Mapped[str | None]
+    outcome: Mapped[str]
+    request_id: Mapped[str]
+    peer: Mapped[str]
+    detail: Mapped[str]
+    prev_hash: Mapped[str]
+    hash: Mapped[str]
 
 
 class AuditHead(Base):
-    """The last entry of a chain.
-
-    The lock on this row puts a chain's entries in order.
-    """
+    """The last entry of a chain. The lock on this row puts a chain's entries in order."""
 
     __tablename__ = "audit_heads"
 
     chain: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(Id)
-    hash: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
+    hash: Mapped[str]
+    at: Mapped[datetime]
 
 
 class AuditExport(Base):
@@ -56,5 +53,5 @@ class AuditExport(Base):
 
     series: Mapped[str] = mapped_column(Text, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
-    hash: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
+    hash: Mapped[str]
+    at: Mapped[datetime]

@@ -2,23 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Text,
-    UniqueConstraint,
-    case,
-    literal,
-    text,
-)
+from sqlalchemy import ColumnElement, Index, Integer, Text, UniqueConstraint, case, literal, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import LONG_AGO, Base, Id, Time
+from .base import LONG_AGO, Base, Time, child_of, new_id, partial_index
 from .pem_text import PemText
 
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
@@ -50,21 +38,21 @@ class Content:
     served_pem: Mapped[str | None] = mapped_column(PemText)
     trust: Mapped[str] = mapped_column(Text, server_default="unreadable")
     findings: Mapped[str] = mapped_column(Text, server_default="[]")
-    subject: Mapped[str | None] = mapped_column(Text)
-    issuer: Mapped[str | None] = mapped_column(Text)
-    serial: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str | None]
+    issuer: Mapped[str | None]
+    serial: Mapped[str | None]
     hostnames: Mapped[str] = mapped_column(Text, server_default="[]")
-    not_before: Mapped[datetime | None] = mapped_column(Time)
-    not_after: Mapped[datetime | None] = mapped_column(Time)
-    fingerprint_sha256: Mapped[str | None] = mapped_column(Text)
-    spki_sha256: Mapped[str | None] = mapped_column(Text)
-    key_algorithm: Mapped[str | None] = mapped_column(Text)
-    signature_algorithm: Mapped[str | None] = mapped_column(Text)
-    updated_at: Mapped[datetime | None] = mapped_column(Time)
-    serve_not_before: Mapped[datetime | None] = mapped_column(Time)
-    serve_not_after: Mapped[datetime | None] = mapped_column(Time)
-    not_servable: Mapped[str | None] = mapped_column(Text)
-    proves_hostnames: Mapped[bool | None] = mapped_column(Boolean)
+    not_before: Mapped[datetime | None]
+    not_after: Mapped[datetime | None]
+    fingerprint_sha256: Mapped[str | None]
+    spki_sha256: Mapped[str | None]
+    key_algorithm: Mapped[str | None]
+    signature_algorithm: Mapped[str | None]
+    updated_at: Mapped[datetime | None]
+    serve_not_before: Mapped[datetime | None]
+    serve_not_after: Mapped[datetime | None]
+    not_servable: Mapped[str | None]
+    proves_hostnames: Mapped[bool | None]
 
     @hybrid_property
     def chain_pem(self) -> str | None:
@@ -94,51 +82,40 @@ class Certificate(Content, Base):
 
     __tablename__ = "certificates"
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    active: Mapped[bool] = mapped_column(Boolean)
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int] = child_of("users.id")
+    active: Mapped[bool]
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
-    created_at: Mapped[datetime] = mapped_column(Time)
+    created_at: Mapped[datetime]
     expiry_due: Mapped[datetime | None] = mapped_column(Time, server_default=LONG_AGO)
-    activate_at: Mapped[datetime | None] = mapped_column(Time)
-    pending: Mapped[str | None] = mapped_column(Text)
+    activate_at: Mapped[datetime | None]
+    pending: Mapped[str | None]
 
     __table_args__ = (
         Index(None, "user_id", "id"),
         # After years of renewals, a customer has few active certificates among many old ones.
-        Index(
+        partial_index(
             "ix_certificates_user_id_id_active",
             "user_id",
             "id",
-            postgresql_where=text("active"),
-            sqlite_where=text("active = 1"),
+            where="active",
+            sqlite_where="active = 1",
         ),
         Index("ix_certificates_user_id_fingerprint_sha256", "user_id", "fingerprint_sha256"),
         Index("ix_certificates_user_id_not_after", "user_id", "not_after"),
         Index("ix_certificates_user_id_trust", "user_id", "trust", "id"),
-        Index(
-            "ix_certificates_expiry_due",
-            "expiry_due",
-            "id",
-            postgresql_where=text("expiry_due IS NOT NULL"),
-            sqlite_where=text("expiry_due IS NOT NULL"),
+        partial_index(
+            "ix_certificates_expiry_due", "expiry_due", "id", where="expiry_due IS NOT NULL"
         ),
-        Index(
-            "ix_certificates_activate_at",
-            "activate_at",
-            "id",
-            postgresql_where=text("activate_at IS NOT NULL"),
-            sqlite_where=text("activate_at IS NOT NULL"),
+        partial_index(
+            "ix_certificates_activate_at", "activate_at", "id", where="activate_at IS NOT NULL"
         ),
         # Certificates are stored inline (a page holds one or two rows): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
 
     def watch_expiry(self, now: datetime) -> None:
-        """Schedules an expiry check.
-
-        Call this if the content or the active state has changed.
-        """
+        """Schedules an expiry check. Call this if the content or the active state has changed."""
         self.expiry_due = now if self.active else None
 
 
@@ -150,13 +127,8 @@ class CertificateVersion(Content, Base):
 
     __tablename__ = "certificate_versions"
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE")
-    )
-    version: Mapped[int] = mapped_column(Integer)
+    id: Mapped[int] = new_id()
+    certificate_id: Mapped[int] = child_of("certificates.id")
+    version: Mapped[int]
 
-    __table_args__ = (
-        UniqueConstraint("certificate_id", "version"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})

@@ -3,22 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Text,
-    UniqueConstraint,
-    and_,
-    or_,
-    text,
-)
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, and_, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class HostnameChallenge(Base):
@@ -37,29 +25,28 @@ class HostnameChallenge(Base):
         UniqueConstraint("user_id", "hostname"),
         UniqueConstraint("cname_label"),
         Index(None, "hostname"),
-        Index(
+        partial_index(
             "ix_hostname_challenges_next_check_at",
             "next_check_at",
-            postgresql_where=text("next_check_at IS NOT NULL"),
-            sqlite_where=text("next_check_at IS NOT NULL"),
+            where="next_check_at IS NOT NULL",
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    hostname: Mapped[str] = mapped_column(Text)
-    txt_token: Mapped[str] = mapped_column(Text)
-    cname_label: Mapped[str] = mapped_column(Text)
-    http_token: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    expires_at: Mapped[datetime] = mapped_column(Time)
-    next_check_at: Mapped[datetime | None] = mapped_column(Time)
-    attempts: Mapped[int] = mapped_column(Integer)
-    last_checked_at: Mapped[datetime | None] = mapped_column(Time)
-    last_result: Mapped[str | None] = mapped_column(Text)
-    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int] = child_of("users.id")
+    hostname: Mapped[str]
+    txt_token: Mapped[str]
+    cname_label: Mapped[str]
+    http_token: Mapped[str]
+    state: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    next_check_at: Mapped[datetime | None]
+    attempts: Mapped[int]
+    last_checked_at: Mapped[datetime | None]
+    last_result: Mapped[str | None]
+    resolves_to_edge: Mapped[bool | None]
 
     @classmethod
     def is_pending(cls, now: Any) -> ColumnElement[bool]:
@@ -78,8 +65,8 @@ class HostnameTransfer(Base):
     __tablename__ = "hostname_transfers"
     __table_args__ = (Index(None, "hostname", "at"), {"sqlite_autoincrement": True})
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    hostname: Mapped[str] = mapped_column(Text)
+    id: Mapped[int] = new_id()
+    hostname: Mapped[str]
     from_user_id: Mapped[int] = mapped_column(Id)
     to_user_id: Mapped[int] = mapped_column(Id)
-    at: Mapped[datetime] = mapped_column(Time)
+    at: Mapped[datetime]

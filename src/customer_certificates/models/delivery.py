@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, Text, literal_column, text
+from sqlalchemy import Integer, Text, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, child_of, partial_index
 
 # A literal, not a parameter: a generic plan would not use the partial index.
 PENDING = literal_column("'pending'", Text)
@@ -26,38 +26,33 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index(
+        partial_index(
             "ix_deliveries_webhook_id_next_attempt_at",
             "webhook_id",
             "next_attempt_at",
-            postgresql_where=text("next_attempt_at IS NOT NULL"),
-            sqlite_where=text("next_attempt_at IS NOT NULL"),
+            where="next_attempt_at IS NOT NULL",
         ),
-        Index(
+        partial_index(
             "ix_deliveries_webhook_id_event_id_dead",
             "webhook_id",
             "event_id",
-            postgresql_where=text("status = 'dead'"),
-            sqlite_where=text("status = 'dead'"),
+            where="status = 'dead'",
         ),
-        Index(
+        partial_index(
             "ix_deliveries_webhook_id_ordering_key_event_id_pending",
             "webhook_id",
             "ordering_key",
             "event_id",
-            postgresql_where=text("status = 'pending'"),
-            sqlite_where=text("status = 'pending'"),
+            where="status = 'pending'",
         ),
     )
 
-    webhook_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True
-    )
+    webhook_id: Mapped[int] = child_of("webhooks.id", primary_key=True)
     event_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(Id)
     ordering_key: Mapped[int] = mapped_column(Id)
     status: Mapped[str] = mapped_column(Text, server_default="pending")
-    next_attempt_at: Mapped[datetime | None] = mapped_column(Time)
+    next_attempt_at: Mapped[datetime | None]
     lease: Mapped[int | None] = mapped_column(Id)
     attempt_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     attempts: Mapped[str] = mapped_column(Text, server_default="[]")

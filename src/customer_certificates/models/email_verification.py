@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import Index, Integer, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, child_of, partial_index
 
 
 class EmailVerification(Base):
@@ -16,22 +16,15 @@ class EmailVerification(Base):
 
     __tablename__ = "email_verifications"
     __table_args__ = (
-        Index(
-            "ix_email_verifications_mail_due",
-            "mail_due",
-            postgresql_where=text("mail_due IS NOT NULL"),
-            sqlite_where=text("mail_due IS NOT NULL"),
-        ),
+        partial_index("ix_email_verifications_mail_due", "mail_due", where="mail_due IS NOT NULL"),
     )
 
-    user_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
-    requested_at: Mapped[datetime] = mapped_column(Time)
-    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    user_id: Mapped[int] = child_of("users.id", primary_key=True, autoincrement=False)
+    requested_at: Mapped[datetime]
+    mail_due: Mapped[datetime | None]
     mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    mail_error: Mapped[str | None] = mapped_column(Text)
-    mailed_at: Mapped[datetime | None] = mapped_column(Time)
+    mail_error: Mapped[str | None]
+    mailed_at: Mapped[datetime | None]
 
 
 class EmailVerificationLink(Base):
@@ -44,6 +37,6 @@ class EmailVerificationLink(Base):
     __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
 
     token_sha256: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    email: Mapped[str] = mapped_column(Text)
-    expires_at: Mapped[datetime] = mapped_column(Time)
+    user_id: Mapped[int] = child_of("users.id")
+    email: Mapped[str]
+    expires_at: Mapped[datetime]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Identity, Index, Integer, Text
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, new_id
 
 
 class Event(Base):
@@ -30,17 +30,17 @@ class Event(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     xid: Mapped[int | None] = mapped_column(Id)
     user_id: Mapped[int] = mapped_column(Id)
-    type: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
+    type: Mapped[str]
+    at: Mapped[datetime]
     certificate_id: Mapped[int | None] = mapped_column(Id)
-    version: Mapped[int | None] = mapped_column(Integer)
-    active: Mapped[bool | None] = mapped_column(Boolean)
-    hostnames: Mapped[str | None] = mapped_column(Text)
-    not_after: Mapped[datetime | None] = mapped_column(Time)
-    fingerprint_sha256: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[int | None]
+    active: Mapped[bool | None]
+    hostnames: Mapped[str | None]
+    not_after: Mapped[datetime | None]
+    fingerprint_sha256: Mapped[str | None]
     webhook_id: Mapped[int | None] = mapped_column(Id)
-    notify: Mapped[bool] = mapped_column(Boolean)
-    traceparent: Mapped[str | None] = mapped_column(Text)
+    notify: Mapped[bool]
+    traceparent: Mapped[str | None]

@@ -2,20 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    Boolean,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import Boolean, Integer, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class ExpiryNotice(Base):
@@ -32,31 +22,19 @@ class ExpiryNotice(Base):
     __tablename__ = "expiry_notices"
     __table_args__ = (
         UniqueConstraint("certificate_id", "version", "threshold"),
-        Index(
-            "ix_expiry_notices_mail_due",
-            "mail_due",
-            postgresql_where=text("mail_due IS NOT NULL"),
-            sqlite_where=text("mail_due IS NOT NULL"),
-        ),
-        Index(
-            "ix_expiry_notices_mail_held",
-            "user_id",
-            postgresql_where=text("mail_held"),
-            sqlite_where=text("mail_held"),
-        ),
+        partial_index("ix_expiry_notices_mail_due", "mail_due", where="mail_due IS NOT NULL"),
+        partial_index("ix_expiry_notices_mail_held", "user_id", where="mail_held"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE")
-    )
-    version: Mapped[int] = mapped_column(Integer)
-    threshold: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
-    mail_due: Mapped[datetime | None] = mapped_column(Time)
+    certificate_id: Mapped[int] = child_of("certificates.id")
+    version: Mapped[int]
+    threshold: Mapped[str]
+    at: Mapped[datetime]
+    mail_due: Mapped[datetime | None]
     mail_tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    mail_error: Mapped[str | None] = mapped_column(Text)
-    mailed_at: Mapped[datetime | None] = mapped_column(Time)
+    mail_error: Mapped[str | None]
+    mailed_at: Mapped[datetime | None]
     mail_held: Mapped[bool] = mapped_column(Boolean, server_default=false())

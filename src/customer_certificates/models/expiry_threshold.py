@@ -46,7 +46,7 @@ def check_expiry(
         if (before := _before(threshold, life)) < life
     ]
     moments.append((end, EXPIRED))
-    passed = [one for one in moments if one[0] <= now]
+    passed = [moment for moment in moments if moment[0] <= now]
     ahead = [moment for moment, _ in moments if moment > now]
     return ExpiryCheck(max(passed)[1] if passed else None, min(ahead, default=None))
 

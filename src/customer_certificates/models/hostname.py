@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import DDL, Boolean, ForeignKey, Identity, Index, Integer, Text, event, text, true
+from sqlalchemy import DDL, Boolean, Index, Integer, Text, event, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, child_of, new_id, partial_index
 
 
 class CertificateHostname(Base):
@@ -20,23 +20,19 @@ class CertificateHostname(Base):
         Index(None, "certificate_id"),
         Index(None, "hostname", "certificate_id"),
         # Users may upload any number of inactive certificates for a name.
-        Index(
+        partial_index(
             "ix_certificate_hostnames_user_id_hostname_active",
             "user_id",
             "hostname",
             "certificate_id",
-            postgresql_where=text("active"),
-            sqlite_where=text("active = 1"),
+            where="active",
+            sqlite_where="active = 1",
         ),
     )
 
-    user_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
-    )
+    user_id: Mapped[int] = child_of("users.id", primary_key=True)
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
+    certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     active: Mapped[bool] = mapped_column(Boolean, server_default=true())
 
 
@@ -76,25 +72,22 @@ class HostnameClaim(Base):
     __table_args__ = (
         Index(None, "user_id", "hostname"),
         Index(None, "wildcard"),
-        Index(
-            "ix_hostname_claims_next_check_at",
-            "next_check_at",
-            postgresql_where=text("next_check_at IS NOT NULL"),
-            sqlite_where=text("next_check_at IS NOT NULL"),
+        partial_index(
+            "ix_hostname_claims_next_check_at", "next_check_at", where="next_check_at IS NOT NULL"
         ),
     )
 
     hostname: Mapped[str] = mapped_column(Text, primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    wildcard: Mapped[str | None] = mapped_column(Text)
+    user_id: Mapped[int] = child_of("users.id")
+    wildcard: Mapped[str | None]
     proof: Mapped[str] = mapped_column(Text, server_default="none")
-    claimed_at: Mapped[datetime | None] = mapped_column(Time)
-    proven_at: Mapped[datetime | None] = mapped_column(Time)
-    proof_until: Mapped[datetime | None] = mapped_column(Time)
-    checked_at: Mapped[datetime | None] = mapped_column(Time)
+    claimed_at: Mapped[datetime | None]
+    proven_at: Mapped[datetime | None]
+    proof_until: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
     check_failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    next_check_at: Mapped[datetime | None] = mapped_column(Time)
-    resolves_to_edge: Mapped[bool | None] = mapped_column(Boolean)
+    next_check_at: Mapped[datetime | None]
+    resolves_to_edge: Mapped[bool | None]
 
 
 class HostnameNotice(Base):
@@ -106,9 +99,9 @@ class HostnameNotice(Base):
     __tablename__ = "hostname_notices"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     user_id: Mapped[int] = mapped_column(Id)
-    hostname: Mapped[str] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Time)
+    hostname: Mapped[str]
+    kind: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, Integer, LargeBinary, Text
+from sqlalchemy import Index, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id
 
 
 class IdempotencyRecord(Base):
@@ -22,9 +22,9 @@ class IdempotencyRecord(Base):
 
     name: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
-    kept_at: Mapped[datetime] = mapped_column(Time)
+    kept_at: Mapped[datetime]
     user_id: Mapped[int | None] = mapped_column(Id)
     status: Mapped[int] = mapped_column(Integer, server_default="0")
-    location: Mapped[str | None] = mapped_column(Text)
-    tag: Mapped[str | None] = mapped_column(Text)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    location: Mapped[str | None]
+    tag: Mapped[str | None]
+    body: Mapped[bytes | None]

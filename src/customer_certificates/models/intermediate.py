@@ -1,9 +1,9 @@
 """Intermediate certificates from uploads, which may complete other chains."""
 
-from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, Text, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped
 
-from .base import Base, Id
+from .base import Base, child_of, new_id, partial_index
 
 
 class Intermediate(Base):
@@ -16,27 +16,25 @@ class Intermediate(Base):
 
     __tablename__ = "intermediates"
     __table_args__ = (
-        Index(
+        partial_index(
             "uq_intermediates_fingerprint_sha256",
             "fingerprint_sha256",
+            where="user_id IS NULL",
             unique=True,
-            postgresql_where=text("user_id IS NULL"),
-            sqlite_where=text("user_id IS NULL"),
         ),
-        Index(
+        partial_index(
             "uq_intermediates_user_id_fingerprint_sha256",
             "user_id",
             "fingerprint_sha256",
+            where="user_id IS NOT NULL",
             unique=True,
-            postgresql_where=text("user_id IS NOT NULL"),
-            sqlite_where=text("user_id IS NOT NULL"),
         ),
         Index(None, "subject_hash"),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    subject_hash: Mapped[str] = mapped_column(Text)
-    fingerprint_sha256: Mapped[str] = mapped_column(Text)
-    der: Mapped[bytes] = mapped_column(LargeBinary)
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int | None] = child_of("users.id")
+    subject_hash: Mapped[str]
+    fingerprint_sha256: Mapped[str]
+    der: Mapped[bytes]

@@ -55,7 +55,7 @@ def _der_of(text: str) -> bytes | None:
     if not text.startswith(_BEGIN):
         return None
     try:
-        blocks = [b64decode(one.removeprefix(_BEGIN)) for one in text.split(_END)]
+        blocks = [b64decode(block.removeprefix(_BEGIN)) for block in text.split(_END)]
     except ValueError:
         return None
     der = b"".join(blocks)

@@ -1,9 +1,9 @@
 """Encrypted private keys, in a table that no list or certificate view reads."""
 
-from sqlalchemy import ForeignKey, Integer, LargeBinary
+from sqlalchemy import Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id
+from .base import Base, child_of
 
 
 class PrivateKey(Base):
@@ -11,8 +11,6 @@ class PrivateKey(Base):
 
     __tablename__ = "private_keys"
 
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
+    certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes]

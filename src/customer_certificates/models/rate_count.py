@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, Integer, Text
+from sqlalchemy import Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Time
+from .base import Base
 
 
 class RateCount(Base):
@@ -18,5 +18,5 @@ class RateCount(Base):
     __table_args__ = (Index(None, "ends_at"),)
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
-    number: Mapped[int] = mapped_column(Integer)
-    ends_at: Mapped[datetime] = mapped_column(Time)
+    number: Mapped[int]
+    ends_at: Mapped[datetime]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import DDL, LargeBinary, Text, event
+from sqlalchemy import DDL, Text, event
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Time
+from .base import Base
 
 
 class ServiceState(Base):
@@ -14,7 +14,7 @@ class ServiceState(Base):
     __tablename__ = "service_state"
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
-    since: Mapped[datetime] = mapped_column(Time)
+    since: Mapped[datetime]
 
 
 class ServiceLatch(Base):
@@ -27,7 +27,7 @@ class ServiceLatch(Base):
     __tablename__ = "service_latches"
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
-    since: Mapped[datetime] = mapped_column(Time)
+    since: Mapped[datetime]
 
 
 class ServiceSecret(Base):
@@ -36,7 +36,7 @@ class ServiceSecret(Base):
     __tablename__ = "service_secrets"
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[bytes] = mapped_column(LargeBinary)
+    value: Mapped[bytes]
 
 
 for _name, _event in (("deleted", "DELETE"), ("updated", "UPDATE")):

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, Text
+from sqlalchemy import Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, Id, child_of, new_id
 
 
 class Terminator(Base):
@@ -25,13 +25,13 @@ class Terminator(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
+    id: Mapped[int] = new_id()
     name: Mapped[str] = mapped_column(Text, unique=True)
-    format: Mapped[str] = mapped_column(Text)
-    cursor: Mapped[str | None] = mapped_column(Text)
-    errors: Mapped[str] = mapped_column(Text)
-    seen_at: Mapped[datetime] = mapped_column(Time)
-    instance: Mapped[str | None] = mapped_column(Text)
+    format: Mapped[str]
+    cursor: Mapped[str | None]
+    errors: Mapped[str]
+    seen_at: Mapped[datetime]
+    instance: Mapped[str | None]
     token_id: Mapped[int | None] = mapped_column(Id)
     user_id: Mapped[int | None] = mapped_column(Id)
 
@@ -46,14 +46,10 @@ class Serving(Base):
     __tablename__ = "servings"
     __table_args__ = (Index(None, "certificate_id"),)
 
-    terminator_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("terminators.id", ondelete="CASCADE"), primary_key=True
-    )
-    certificate_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True
-    )
+    terminator_id: Mapped[int] = child_of("terminators.id", primary_key=True)
+    certificate_id: Mapped[int] = child_of("certificates.id", primary_key=True)
     user_id: Mapped[int] = mapped_column(Id)
-    version: Mapped[int] = mapped_column(Integer)
-    since: Mapped[datetime] = mapped_column(Time)
-    serves: Mapped[bool] = mapped_column(Boolean)
-    verified: Mapped[bool | None] = mapped_column(Boolean)
+    version: Mapped[int]
+    since: Mapped[datetime]
+    serves: Mapped[bool]
+    verified: Mapped[bool | None]

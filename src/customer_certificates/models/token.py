@@ -3,20 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    Text,
-    and_,
-    false,
-)
+from sqlalchemy import Boolean, ColumnElement, Index, LargeBinary, and_, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, child_of, new_id
 
 
 class Token(Base):
@@ -31,18 +21,18 @@ class Token(Base):
     __tablename__ = "tokens"
     __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    kind: Mapped[str] = mapped_column(Text)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(Text)
-    scopes: Mapped[str] = mapped_column(Text)
-    user_ids: Mapped[str | None] = mapped_column(Text)
-    hostnames: Mapped[str | None] = mapped_column(Text)
+    id: Mapped[int] = new_id()
+    kind: Mapped[str]
+    user_id: Mapped[int | None] = child_of("users.id")
+    name: Mapped[str]
+    scopes: Mapped[str]
+    user_ids: Mapped[str | None]
+    hostnames: Mapped[str | None]
     secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
-    created_at: Mapped[datetime] = mapped_column(Time)
-    expires_at: Mapped[datetime] = mapped_column(Time)
-    last_used_at: Mapped[datetime | None] = mapped_column(Time)
-    revoked_at: Mapped[datetime | None] = mapped_column(Time)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
     by_password: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
     @classmethod

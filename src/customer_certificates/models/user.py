@@ -4,10 +4,10 @@ import secrets
 import unicodedata
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Identity, LargeBinary, Text, text
+from sqlalchemy import BigInteger, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import LONG_AGO, Base, Id, Time
+from .base import LONG_AGO, Base, Time, new_id
 
 # The time of no further change: RFC 5280 uses it for certificates without expiry.
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -51,19 +51,19 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    email: Mapped[str] = mapped_column(Text)
+    id: Mapped[int] = new_id()
+    name: Mapped[str]
+    email: Mapped[str]
     email_key: Mapped[str] = mapped_column(Text, unique=True)
-    password_hash: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str]
     certificates_revision: Mapped[bytes] = mapped_column(LargeBinary(16))
     statuses_as_of: Mapped[datetime] = mapped_column(Time, server_default=LONG_AGO)
     statuses_change_at: Mapped[datetime] = mapped_column(Time, server_default=LONG_AGO)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    expiry_thresholds: Mapped[str | None] = mapped_column(Text)
-    email_verified_at: Mapped[datetime | None] = mapped_column(Time)
+    created_at: Mapped[datetime]
+    expiry_thresholds: Mapped[str | None]
+    email_verified_at: Mapped[datetime | None]
     certificate_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     hostname_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     version_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    quotas: Mapped[str | None] = mapped_column(Text)
+    quotas: Mapped[str | None]

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Identity, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, Id, Time
+from .base import Base, child_of, new_id, partial_index
 
 
 class Webhook(Base):
@@ -20,26 +20,26 @@ class Webhook(Base):
     __tablename__ = "webhooks"
     __table_args__ = (
         Index(None, "user_id", "id"),
-        Index(
+        partial_index(
             "uq_webhooks_configured",
             "configured",
+            where="configured",
+            sqlite_where="configured = 1",
             unique=True,
-            postgresql_where=text("configured"),
-            sqlite_where=text("configured = 1"),
         ),
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Id, Identity(always=True), primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    url: Mapped[str] = mapped_column(Text)
-    events: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
-    configured: Mapped[bool] = mapped_column(Boolean)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    failing_since: Mapped[datetime | None] = mapped_column(Time)
+    id: Mapped[int] = new_id()
+    user_id: Mapped[int | None] = child_of("users.id")
+    url: Mapped[str]
+    events: Mapped[str]
+    description: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    configured: Mapped[bool]
+    created_at: Mapped[datetime]
+    failing_since: Mapped[datetime | None]
 
 
 class WebhookSecret(Base):
@@ -50,11 +50,9 @@ class WebhookSecret(Base):
 
     __tablename__ = "webhook_secrets"
 
-    webhook_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True
-    )
+    webhook_id: Mapped[int] = child_of("webhooks.id", primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
-    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
-    master_key_id: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(Time)
-    ends_at: Mapped[datetime | None] = mapped_column(Time)
+    wrapped: Mapped[bytes]
+    master_key_id: Mapped[str]
+    created_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]

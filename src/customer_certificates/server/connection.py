@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 import httptools
 
 from ..middleware.refused import STATUS
-from .request import Answer, BadTarget, Environ, add_header, add_target, answered, environ_for
+from .request import BadTarget, Environ, Response, add_header, add_target, environ_for, run_app
 
 if TYPE_CHECKING:
     from .listener import HttpServer
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 Phase = Literal["idle", "head", "body", "closing"]
 
 _HEAD_BYTES = 32 * 1024
-_MOST_HEADERS = 100
+_MAX_HEADERS = 100
 # At most this much is parsed at a time, which limits the number of pipelined requests.
 _SLICE_BYTES = 4096
 # Must exceed the proxies' keep-alive timeout (nginx: 60 s), so the proxy closes first.
 _IDLE_SECONDS = 65
 _HEAD_SECONDS = 10
-_SPARE_SECONDS = 5
+_SHED_SECONDS = 5
 _BODY_SECONDS = 10
 _BODY_BYTES_A_SECOND = 1024
 _UNREAD_SECONDS = 30
@@ -33,26 +34,19 @@ _CLOSING_SECONDS = 2
 _CLOSING_BYTES = 8 * 2**20
 _WITHOUT_BODY = ("204", "304")
 # Stands for a request that could not be parsed.
-_FALLBACK = {"REQUEST_METHOD": "UNKNOWN", "PATH_INFO": "/", "QUERY_STRING": ""}
+_UNPARSED = {"REQUEST_METHOD": "UNKNOWN", "PATH_INFO": "/", "QUERY_STRING": ""}
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class _Request:
-    """A request.
+    """A request. `rejected` is the status of the response to a rejected one."""
 
-    `refused`: the status of the response to a rejected one.
-    """
-
-    __slots__ = ("body", "environ", "keep_alive", "refused")
-
-    def __init__(
-        self, environ: Environ, body: bytes, *, keep_alive: bool, refused: HTTPStatus | None = None
-    ) -> None:
-        self.environ = environ
-        self.body = body
-        self.keep_alive = keep_alive
-        self.refused = refused
+    environ: Environ
+    body: bytes
+    keep_alive: bool
+    rejected: HTTPStatus | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -69,8 +63,9 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._requests: deque[_Request] = deque()
         self._unparsed = b""
-        # No request follows; nothing more is read; the client may still be sending; it is closed.
-        self._last = self._deaf = self._is_cut_short = self._has_ended = False
+        # The next response is the last; later bytes are ignored; the request is incomplete; the
+        # client has ended its side.
+        self._is_last = self._ignores_input = self._is_cut_short = self._has_ended = False
         self._unread_since: float | None = None
         self._unread = 0
         self._task: asyncio.Task[None] | None = None
@@ -97,14 +92,14 @@ class Connection(asyncio.Protocol):
         server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._phase, self._last, self._deaf = "closing", True, True
+        self._phase, self._is_last, self._ignores_input = "closing", True, True
         self._unread_since = None
         self._requests.clear()
         self._unparsed = b""
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             self._received += len(data)
             if self._received > _CLOSING_BYTES:
                 self._transport.abort()
@@ -116,9 +111,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_ended = True
-        if self._phase in ("head", "body") and not self._deaf:
-            self._refuse(HTTPStatus.BAD_REQUEST)
-        self._last = True
+        if self._phase in ("head", "body") and not self._ignores_input:
+            self._reject(HTTPStatus.BAD_REQUEST)
+        self._is_last = True
         # TLS has no half-closed connections.
         return (self._busy or self._unread_since is not None) and not self._server.is_tls
 
@@ -129,7 +124,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._unread_since = None
         if self._busy and self._task is None:
-            self._next()
+            self._start_next()
 
     # Called by the parser.
 
@@ -144,24 +139,24 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
-        if self._headers <= _MOST_HEADERS:
+        if self._headers <= _MAX_HEADERS:
             add_header(self._environ, name, value)
 
     def on_headers_complete(self) -> None:
         environ = self._environ
-        if self._headers > _MOST_HEADERS:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if self._headers > _MAX_HEADERS:
+            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         version = self._parser.get_http_version()
         if version == "1.0":
             environ["SERVER_PROTOCOL"] = "HTTP/1.0"
         elif version != "1.1":
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            self._reject(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
             return
         try:
             add_target(environ, self._parser.get_method(), self._target)
         except BadTarget:
-            self._refuse(HTTPStatus.BAD_REQUEST)
+            self._reject(HTTPStatus.BAD_REQUEST)
             return
         self._phase, self._since = "body", self._server.now()
         if int(environ.get("CONTENT_LENGTH") or 0) > self._server.most_body_bytes:
@@ -185,18 +180,18 @@ class Connection(asyncio.Protocol):
 
     # Called by the server.
 
-    def is_spare(self, now: float) -> bool:
+    def is_idle(self, now: float) -> bool:
         """Whether the client is idle: no request or no read for five seconds."""
         if self._unread_since is not None:
-            return now - self._unread_since >= _SPARE_SECONDS
-        return not self._busy and now - self._since >= _SPARE_SECONDS
+            return now - self._unread_since >= _SHED_SECONDS
+        return not self._busy and now - self._since >= _SHED_SECONDS
 
     @property
     def unread(self) -> int:
         """The number of response bytes that the client has not read."""
         return 0 if self._unread_since is None else int(self._transport.get_write_buffer_size())
 
-    def look(self, now: float) -> None:
+    def close_if_slow(self, now: float) -> None:
         """Closes the connection if the client is too slow."""
         if self._unread_since is not None:
             unread, seconds = self.unread, now - self._unread_since
@@ -219,14 +214,14 @@ class Connection(asyncio.Protocol):
                 is_head or self._received < seconds * _BODY_BYTES_A_SECOND
             ):
                 self._server.on_cut("slow")
-                self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+                self._reject(HTTPStatus.REQUEST_TIMEOUT)
 
     def cut(self, reason: str) -> None:
         """Closes the connection at once."""
         self._server.on_cut(reason)
         self._transport.abort()
 
-    def end_if_idle(self) -> None:
+    def close_if_idle(self) -> None:
         """Closes the connection if no request has begun on it."""
         if self._phase == "idle" and not self._busy:
             self._transport.close()
@@ -234,48 +229,48 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         """Feeds the parser until a request is complete; keeps the rest for later."""
         start = 0
-        while start < len(data) and not self._busy and not self._deaf:
+        while start < len(data) and not self._busy and not self._ignores_input:
             piece = data[start : start + _SLICE_BYTES] if len(data) > _SLICE_BYTES else data
             start += len(piece)
             try:
                 self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
                 # Answered as an ordinary request. Later bytes would belong to another protocol.
-                self._last = self._deaf = True
+                self._is_last = self._ignores_input = True
                 return
             except httptools.HttpParserError:
-                if not self._deaf:
-                    self._refuse(HTTPStatus.BAD_REQUEST)
+                if not self._ignores_input:
+                    self._reject(HTTPStatus.BAD_REQUEST)
                 return
             if self._phase == "head":
                 self._head_bytes += len(piece)
                 if self._head_bytes > _HEAD_BYTES:
-                    self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if start < len(data) and not self._deaf:
+                    self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if start < len(data) and not self._ignores_input:
             self._unparsed = data[start:]
             self._transport.pause_reading()
 
     def _dispatch(self, *, keep_alive: bool, is_complete: bool) -> None:
         self._dispatched = True
-        self._deaf = not keep_alive
+        self._ignores_input = not keep_alive
         self._is_cut_short = not is_complete
-        self._add(_Request(self._environ, bytes(self._body), keep_alive=keep_alive))
+        self._enqueue(_Request(self._environ, bytes(self._body), keep_alive=keep_alive))
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _reject(self, status: HTTPStatus) -> None:
         """Responds with an error, as the last response."""
-        self._dispatched = self._deaf = self._is_cut_short = True
+        self._dispatched = self._ignores_input = self._is_cut_short = True
         environ = self._environ or self._common
-        self._add(_Request(environ, b"", keep_alive=False, refused=status))
+        self._enqueue(_Request(environ, b"", keep_alive=False, rejected=status))
 
-    def _add(self, request: _Request) -> None:
+    def _enqueue(self, request: _Request) -> None:
         self._requests.append(request)
         if not self._busy:
-            self._next()
+            self._start_next()
 
-    def _next(self) -> None:
+    def _start_next(self) -> None:
         """Responds to the next request, once there is one."""
         self._busy = False
-        while not self._requests and self._unparsed and not self._deaf:
+        while not self._requests and self._unparsed and not self._ignores_input:
             unparsed, self._unparsed = self._unparsed, b""
             # May call this method.
             self._parse(unparsed)
@@ -284,54 +279,54 @@ class Connection(asyncio.Protocol):
         if self._requests:
             self._busy = True
             request = self._requests.popleft()
-            self._task = self._server.start(self._answer(request))
-        elif self._last:
-            self._end()
+            self._task = self._server.start(self._respond(request))
+        elif self._is_last:
+            self._finish()
         else:
             self._since = self._server.now()
             self._transport.resume_reading()
 
-    async def _answer(self, request: _Request) -> None:
+    async def _respond(self, request: _Request) -> None:
         environ = request.environ
-        if request.refused:
-            environ = _FALLBACK | environ | {STATUS: int(request.refused)}
+        if request.rejected:
+            environ = _UNPARSED | environ | {STATUS: int(request.rejected)}
         try:
-            answer = await answered(self._server.app, environ, request.body)
+            response = await run_app(self._server.app, environ, request.body)
         except Exception:
             _log.exception("A request failed")
-            answer = "500 Internal Server Error", list[tuple[str, str]](), b""
+            response = "500 Internal Server Error", list[tuple[str, str]](), b""
         self._task = None
         if self._transport.is_closing():
             # The client has disconnected.
             return
-        self._last = self._last or not request.keep_alive or self._server.is_leaving
+        self._is_last = self._is_last or not request.keep_alive or self._server.is_draining
         try:
-            encoded = self._encoded(environ, answer)
+            encoded = self._encoded(environ, response)
         except ValueError:
             _log.exception("A response cannot be sent")
             self._transport.abort()
             return
         self._transport.write(encoded)
-        self._server.bound_unread(self)
+        self._server.limit_unread(self)
         if self._unread_since is None:
-            self._next()
+            self._start_next()
 
-    def _encoded(self, environ: Environ, answer: Answer) -> bytes:
-        status, headers, body = answer
+    def _encoded(self, environ: Environ, response: Response) -> bytes:
+        status, headers, body = response
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         if lines.count("\n") != len(headers):
             raise ValueError("a header has several lines")
-        known = lines.lower()
-        if "content-length:" not in known and not status.startswith(_WITHOUT_BODY):
+        lower = lines.lower()
+        if "content-length:" not in lower and not status.startswith(_WITHOUT_BODY):
             lines += f"content-length: {len(body)}\r\n"
-        if self._last and "connection: close" not in known:
+        if self._is_last and "connection: close" not in lower:
             lines += "connection: close\r\n"
-        elif not self._last and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+        elif not self._is_last and environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
             lines += "connection: keep-alive\r\n"
         head = f"HTTP/1.1 {status}\r\n{lines}date: {self._server.date}\r\n\r\n".encode("latin-1")
         return head if environ.get("REQUEST_METHOD") == "HEAD" else head + body
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         """Closes the connection.
 
         A client that is still sending has two seconds to read the response.

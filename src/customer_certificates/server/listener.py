@@ -14,7 +14,7 @@ from .connection import Connection
 from .request import WsgiApp
 
 _HANDSHAKE_SECONDS = 10
-_LOOK_SECONDS = 1
+_CHECK_SECONDS = 1
 # The most unread response bytes of all clients with one address.
 _MOST_UNREAD_BYTES = 8 * 2**20
 # Seconds after which a process without free descriptors tries again.
@@ -42,7 +42,7 @@ class HttpServer:
     ) -> None:
         """`on_cut` is called with the reason when a connection is closed.
 
-        The reason is `slow` or `scarce`.
+        The reason is `slow` or `shed`.
         """
         self.app = app
         self.loop = asyncio.get_running_loop()
@@ -50,26 +50,26 @@ class HttpServer:
         self.host, self.port = listener.getsockname()[:2]
         self.most_body_bytes = most_body_bytes
         self.on_cut = on_cut
-        self.is_leaving = False
+        self.is_draining = False
         self.date = formatdate(usegmt=True)
         self._listener: socket.socket | None = listener
         self._tls = tls
         self.is_tls = tls is not None
-        self._most = most_connections
+        self._most_connections = most_connections
         self._connections: dict[Connection, None] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._is_accepting = False
         listener.setblocking(False)
         self._accept_more()
-        self._look()
+        self._check()
 
-    def leave(self) -> None:
+    def start_draining(self) -> None:
         """Stops accepting connections.
 
         Each response is the last on its connection (RFC 9112, 9.6).
         """
-        self.is_leaving = True
+        self.is_draining = True
         if self._listener:
             self._pause()
             self._listener.close()
@@ -80,14 +80,14 @@ class HttpServer:
 
         Returns when all are closed, or after `seconds`.
         """
-        self.leave()
+        self.start_draining()
         until = self.now() + seconds
         while self._is_busy and self.now() < until:
             for connection in list(self._connections):
-                connection.end_if_idle()
+                connection.close_if_idle()
             await asyncio.sleep(0.02)
 
-    async def rest(self, seconds: float, ending: asyncio.Event) -> None:
+    async def wait_for_clients(self, seconds: float, ending: asyncio.Event) -> None:
         """Waits until all clients have closed their connections.
 
         Returns then, after `seconds`, or when `ending` is set.
@@ -119,30 +119,31 @@ class HttpServer:
         self._connections.pop(connection, None)
         self._accept_more()
 
-    def bound_unread(self, connection: Connection) -> None:
+    def limit_unread(self, connection: Connection) -> None:
         """Closes connections of a client with too many unread response bytes."""
         if not connection.unread:
             return
-        others = [one for one in self._connections if one.peer == connection.peer and one.unread]
-        total = sum(one.unread for one in others)
+        peer = connection.peer
+        same_peer = [open_ for open_ in self._connections if open_.peer == peer and open_.unread]
+        total = sum(open_.unread for open_ in same_peer)
         # The oldest come first.
-        for one in others:
+        for slow in same_peer:
             if total <= _MOST_UNREAD_BYTES:
                 break
-            if one is not connection:
-                total -= one.unread
-                one.cut("slow")
+            if slow is not connection:
+                total -= slow.unread
+                slow.cut("slow")
 
     def _shed(self, now: float) -> None:
-        open_of = Counter(one.peer for one in self._connections)
-        spare = [one for one in self._connections if one.is_spare(now)]
+        open_of = Counter(connection.peer for connection in self._connections)
+        idle = [connection for connection in self._connections if connection.is_idle(now)]
         # Of equals, the oldest go first.
-        spare.sort(key=lambda one: -open_of[one.peer])
-        for one in spare[: len(self._connections) - self._most // 2]:
-            one.cut("scarce")
+        idle.sort(key=lambda connection: -open_of[connection.peer])
+        for connection in idle[: len(self._connections) - self._most_connections // 2]:
+            connection.cut("shed")
 
     def _accept_more(self) -> None:
-        has_room = len(self._connections) + len(self._opening) < self._most
+        has_room = len(self._connections) + len(self._opening) < self._most_connections
         if self._listener and has_room and not self._is_accepting:
             self._is_accepting = True
             self.loop.add_reader(self._listener, self._accept)
@@ -155,7 +156,7 @@ class HttpServer:
     def _accept(self) -> None:
         if self._listener is None:
             return
-        while len(self._connections) + len(self._opening) < self._most:
+        while len(self._connections) + len(self._opening) < self._most_connections:
             try:
                 accepted, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -188,11 +189,11 @@ class HttpServer:
             with suppress(OSError):
                 accepted.close()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self.date = formatdate(usegmt=True)
         now = self.now()
         for connection in list(self._connections):
-            connection.look(now)
-        if len(self._connections) > self._most * 3 // 4:
+            connection.close_if_slow(now)
+        if len(self._connections) > self._most_connections * 3 // 4:
             self._shed(now)
-        self.loop.call_later(_LOOK_SECONDS, self._look)
+        self.loop.call_later(_CHECK_SECONDS, self._check)

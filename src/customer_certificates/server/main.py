@@ -29,22 +29,19 @@ from ..web.request_parsing import LARGEST_BODY_BYTES
 from . import audit_exports
 from .admin import AdminServer
 from .listener import HttpServer
+from .sockets import require_free
 from .supervisor import Supervisor
-from .tls_files import Served, TlsFileError
+from .tls_files import TlsFileError, TlsFiles
 
 if TYPE_CHECKING:
     from ..app import Application
 
 _DRAIN_SECONDS = 25
 # A replaced worker waits this long for the next requests on its open connections.
-_LEAVE_SECONDS = 10
+_LINGER_SECONDS = 10
 _M_ARENA_MAX = -8
-_LOOK_SECONDS = 1
+_PARENT_CHECK_SECONDS = 1
 _RENEWAL_SECONDS = 2
-
-
-class ListenError(Exception):
-    """The address cannot be used. The message names the variable to change."""
 
 
 def serve(config: Config) -> None:
@@ -60,10 +57,10 @@ def serve(config: Config) -> None:
     import_module("customer_certificates.background.worker")
     gc.collect()
     gc.freeze()
-    served = Served(config.tls) if config.tls else None
+    tls_files = TlsFiles(config.tls) if config.tls else None
 
-    def work(listener: socket.socket, tell_ready: Callable[[], None]) -> None:
-        _work(listener, served, tell_ready)
+    def work(listener: socket.socket, report_ready: Callable[[], None]) -> None:
+        _work(listener, tls_files, report_ready)
 
     server = Supervisor(
         work,
@@ -71,67 +68,64 @@ def serve(config: Config) -> None:
         drain_seconds=_DRAIN_SECONDS,
         background=partial(_run_background_worker, os.getpid()),
     )
-    if served:
-        _renew(server, served)
+    if tls_files:
+        _serve_tls_files(server, tls_files)
     server.on_startup(lambda: _announce(config))
-    _require_free(config.host, config.port, "CC_PORT or CC_HOST")
+    require_free(config.host, config.port, "CC_PORT or CC_HOST")
     if config.admin_address:
-        _require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
+        require_free(*config.admin_address, "CC_ADMIN_ADDRESS")
     with audit_exports.exports(config, server):
         server.serve(config.host, config.port)
 
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
-    """Provides a folder for the workers' metrics.
-
-    Enter it before metrics are imported.
-    """
+    """Provides a folder for the workers' metrics. Enter it before metrics are imported."""
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
         yield
 
 
-def _renew(server: Supervisor, served: Served) -> None:
+def _serve_tls_files(server: Supervisor, tls_files: TlsFiles) -> None:
     """Serves the files of CC_TLS_…, and reloads them when they change.
 
     Reads the files every two seconds and at SIGHUP. Logs an unusable pair, and keeps the old one.
     """
 
-    def take_up() -> None:
-        pair = served.take_up(datetime.now(UTC))
+    def load() -> None:
+        pair = tls_files.load(datetime.now(UTC))
         if pair.warning:
             say(pair.warning)
 
-    def take_up_again() -> None:
+    def reload() -> None:
         try:
-            take_up()
+            load()
         except TlsFileError as error:
             say(f"{error} The service keeps the previous certificate.")
 
-    def look() -> None:
-        seen = said = ""
+    def watch() -> None:
+        previous = logged = ""
         while True:
             sleep(_RENEWAL_SECONDS)
-            wrong = ""
+            error_text = ""
             try:
                 # OpenSSL may hold locks, which no worker process must inherit.
                 with server.forking:
-                    is_renewed = served.differs(datetime.now(UTC))
+                    is_renewed = tls_files.are_renewed(datetime.now(UTC))
                 if is_renewed:
                     say("the TLS certificate was renewed. New workers load it.")
                     server.reload()
             except TlsFileError as error:
-                wrong = str(error)
+                error_text = str(error)
             # The two files do not change at once, so only an error that persists is logged.
-            if wrong and wrong == seen != said:
-                say(f"{wrong} The service keeps the previous certificate.")
-                said = wrong
-            seen = wrong
+            if error_text and error_text == previous != logged:
+                say(f"{error_text} The service keeps the previous certificate.")
+                logged = error_text
+            previous = error_text
 
-    take_up()
-    server.on_reload(take_up_again)
-    server.on_startup(Thread(target=look, name="tls-files", daemon=True).start)
+    load()
+    server.on_reload(reload)
+    server.on_startup(Thread(target=watch, name="tls-files", daemon=True).start)
 
 
 def make_app(config: Config) -> "Application":
@@ -157,14 +151,16 @@ def _run_background_worker(parent_pid: int) -> None:
         say(str(error))
 
 
-def _work(listener: socket.socket, served: Served | None, tell_ready: Callable[[], None]) -> None:
+def _work(
+    listener: socket.socket, tls_files: TlsFiles | None, report_ready: Callable[[], None]
+) -> None:
     """Runs a worker process: serves on `listener` until SIGTERM, SIGINT or SIGUSR1."""
     # Recorded first: the main process may end at any time.
     parent = os.getppid()
     config = Config.from_environ()
-    tls = served.pair.context if served and served.pair else None
+    tls = tls_files.pair.context if tls_files and tls_files.pair else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, listener, tls, parent, tell_ready))
+        runner.run(_serve(config, listener, tls, parent, report_ready))
 
 
 async def _serve(
@@ -172,13 +168,13 @@ async def _serve(
     listener: socket.socket,
     tls: ssl.SSLContext | None,
     parent: int,
-    tell_ready: Callable[[], None],
+    report_ready: Callable[[], None],
 ) -> None:
-    ending, leaving = asyncio.Event(), asyncio.Event()
+    ending, draining = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     loop.add_signal_handler(signal.SIGINT, ending.set)
-    loop.add_signal_handler(signal.SIGUSR1, leaving.set)
+    loop.add_signal_handler(signal.SIGUSR1, draining.set)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     app = make_app(config)
     admin = AdminServer(*config.admin_address, app.admin) if config.admin_address else None
@@ -190,13 +186,13 @@ async def _serve(
         most_body_bytes=LARGEST_BODY_BYTES,
         on_cut=app.on_cut,
     )
-    tell_ready()
-    while not ending.is_set() and not leaving.is_set() and os.getppid() == parent:
-        await _any_of(ending, leaving, seconds=_LOOK_SECONDS)
+    report_ready()
+    while not ending.is_set() and not draining.is_set() and os.getppid() == parent:
+        await _any_of(ending, draining, seconds=_PARENT_CHECK_SECONDS)
     app.stop_waiting()
-    server.leave()
-    if leaving.is_set():
-        await server.rest(_LEAVE_SECONDS, ending)
+    server.start_draining()
+    if draining.is_set():
+        await server.wait_for_clients(_LINGER_SECONDS, ending)
     await server.drain(_DRAIN_SECONDS)
     if admin:
         admin.close()
@@ -216,20 +212,6 @@ def _limit_arenas() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_ARENA_MAX, 2)
-
-
-def _require_free(host: str, port: int, variables: str) -> None:
-    """Raises ListenError if the address is in use, also by another instance of the service."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ListenError(
-                f"Cannot listen on {host} port {port}: {error.strerror}. "
-                f"Choose another address with {variables}."
-            ) from None
 
 
 def _warning_about_links(config: Config) -> str:

@@ -12,8 +12,8 @@ from ..gateways import loop
 
 WsgiApp = Callable[..., Iterable[bytes]]
 Environ = dict[str, Any]
-# Collects the status line's end, the headers and the body.
-Answer = tuple[str, list[tuple[str, str]], bytes]
+# The status, the headers and the body.
+Response = tuple[str, list[tuple[str, str]], bytes]
 
 _BASE: Environ = {
     "SCRIPT_NAME": "",
@@ -24,8 +24,8 @@ _BASE: Environ = {
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
 }
-_NAMES: dict[bytes, str] = {}
-_MOST_NAMES = 1000
+_HEADER_NAMES: dict[bytes, str] = {}
+_MAX_HEADER_NAMES = 1000
 
 
 class BadTarget(ValueError):  # noqa: N818
@@ -49,14 +49,14 @@ def add_header(environ: Environ, name: bytes, value: bytes) -> None:
     Several headers of one name are joined. A header with an underscore in its name is dropped, as
     it could be mistaken for the one with a hyphen.
     """
-    key = _NAMES.get(name)
+    key = _HEADER_NAMES.get(name)
     if key is None:
         if b"_" in name:
             return
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-        if len(_NAMES) < _MOST_NAMES:
-            _NAMES[name] = key
+        if len(_HEADER_NAMES) < _MAX_HEADER_NAMES:
+            _HEADER_NAMES[name] = key
     text = value.decode("latin-1")
     before = environ.get(key)
     if before is not None:
@@ -81,13 +81,13 @@ def add_target(environ: Environ, method: bytes, target: bytes) -> None:
     environ["QUERY_STRING"] = query.decode("latin-1")
 
 
-async def answered(app: WsgiApp, environ: Environ, body: bytes) -> Answer:
+async def run_app(app: WsgiApp, environ: Environ, body: bytes) -> Response:
     """Returns the response of `app`, which runs in a greenlet."""
     environ["wsgi.input"] = BytesIO(body)
     return await loop.spawn(_run, app, environ)
 
 
-def _run(app: WsgiApp, environ: Environ) -> Answer:
+def _run(app: WsgiApp, environ: Environ) -> Response:
     heads: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(

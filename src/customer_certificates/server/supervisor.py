@@ -3,49 +3,30 @@
 It also keeps one background process running, which serves no requests.
 """
 
-import ctypes
 import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
-from typing import Never
 
 from ..gateways.signals import SignalSafeEvent
 from ..terminal import say
+from .sockets import listen
+from .worker_process import SIGNALS, WorkerProcess, fork, report_ready
 
-# The kernel closes a connection if the client reads nothing of a response for this long.
-_UNREAD_SECONDS = 30
-# The kernel buffers this much of a response that a client does not read.
-_SEND_BUFFER_BYTES = 128 * 1024
-_BACKLOG = 1024
 _START_SECONDS = 60
-_LOOK_SECONDS = 0.1
-_AGAIN_SECONDS = 1
+_CHECK_SECONDS = 0.1
+_RESTART_SECONDS = 1
 # A drained worker has this long to close its other resources.
 _GRACE_SECONDS = 5
 # The background process has this long to finish deliveries in progress.
 _BACKGROUND_END_SECONDS = 25
-_PR_SET_NAME = 15
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 # Serves on the socket, and calls the function once it is ready. Returns after SIGTERM, or after
 # SIGUSR1 once its clients have disconnected.
 Work = Callable[[socket.socket, Callable[[], None]], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    pid: int
-    ready: int | None
-    """The pipe that signals readiness; None once the worker is ready."""
-    started: float
-    has_ended: bool = False
 
 
 class Supervisor:
@@ -73,17 +54,18 @@ class Supervisor:
         """
         self._work = work
         self._background = background
-        self._places = workers
+        self._workers = range(workers)
         self._drain_seconds = drain_seconds
-        self._alarm = SignalSafeEvent()
+        self._wakeup = SignalSafeEvent()
         self._is_ending = self._is_to_reload = False
+        # By the worker's number. `_restart_at` has the workers that have ended.
         self._listeners: list[socket.socket] = []
-        self._serving: dict[int, _Worker] = {}
-        self._fresh: dict[int, _Worker] = {}
-        self._leaving: list[_Worker] = []
-        self._fresh_until = 0.0
-        self._again: dict[int, float] = {}
-        self._beside: _Worker | None = None
+        self._serving: dict[int, WorkerProcess] = {}
+        self._starting: dict[int, WorkerProcess] = {}
+        self._restart_at: dict[int, float] = {}
+        self._draining: list[WorkerProcess] = []
+        self._start_deadline = 0.0
+        self._background_process: WorkerProcess | None = None
         self._on_startup: list[Callable[[], None]] = []
         self._on_reload: list[Callable[[], None]] = []
         # A worker has all descriptors that are open when it is forked: a pipe to another process
@@ -101,29 +83,29 @@ class Supervisor:
     def reload(self, *_: object) -> None:
         """Replaces all workers. Any thread may call this."""
         self._is_to_reload = True
-        self._alarm.set()
+        self._wakeup.set()
 
     def serve(self, host: str, port: int) -> None:
         """Serves until SIGTERM or SIGINT, then waits for the workers.
 
         Raises OSError if the address cannot be listened on.
         """
-        self._listeners = _listen(host, port, self._places)
-        before = [signal.signal(number, self._handle) for number in _SIGNALS]
+        self._listeners = listen(host, port, len(self._workers))
+        before = [signal.signal(number, self._handle) for number in SIGNALS]
         try:
-            for place in range(self._places):
-                self._serving[place] = self._start(place)
-            self._start_beside()
+            self._serving = {worker: self._start(worker) for worker in self._workers}
+            self._start_background()
             for call in self._on_startup:
                 call()
             while not self._is_ending:
-                self._look()
-                is_waiting = self._fresh or self._again or (self._beside and self._beside.has_ended)
-                self._alarm.wait(_LOOK_SECONDS if is_waiting else None)
-                self._alarm.clear()
+                self._check()
+                process = self._background_process
+                is_waiting = self._starting or self._restart_at or (process and process.has_ended())
+                self._wakeup.wait(_CHECK_SECONDS if is_waiting else None)
+                self._wakeup.clear()
         finally:
             self._end()
-            for number, handler in zip(_SIGNALS, before, strict=True):
+            for number, handler in zip(SIGNALS, before, strict=True):
                 signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: object) -> None:
@@ -131,68 +113,72 @@ class Supervisor:
             self._is_to_reload = True
         elif number != signal.SIGCHLD:
             self._is_ending = True
-        self._alarm.set()
+        self._wakeup.set()
 
-    def _look(self) -> None:
-        if self._is_to_reload and not self._fresh and not self._leaving:
+    def _check(self) -> None:
+        if self._is_to_reload and not self._starting and not self._draining:
             self._is_to_reload = False
             self._begin_reload()
-        self._leaving = [worker for worker in self._leaving if not _has_ended(worker)]
-        self._look_at_fresh()
-        for place, worker in list(self._serving.items()):
-            if _has_ended(worker):
+        self._draining = [process for process in self._draining if not process.has_ended()]
+        self._check_starting()
+        for worker, process in list(self._serving.items()):
+            if process.has_ended():
                 say("a worker ended unexpectedly. Starting another one.")
-                del self._serving[place]
+                del self._serving[worker]
                 # Wait before a restart if the worker ended quickly.
-                self._again[place] = worker.started + _AGAIN_SECONDS
-        for place, since in list(self._again.items()):
-            if since <= monotonic():
-                del self._again[place]
-                self._serving[place] = self._start(place)
-        beside = self._beside
-        if beside and _has_ended(beside) and beside.started + _AGAIN_SECONDS <= monotonic():
-            self._start_beside()
+                self._restart_at[worker] = process.started + _RESTART_SECONDS
+        for worker, at in list(self._restart_at.items()):
+            if at <= monotonic():
+                del self._restart_at[worker]
+                self._serving[worker] = self._start(worker)
+        background = self._background_process
+        if (
+            background
+            and background.has_ended()
+            and background.started + _RESTART_SECONDS <= monotonic()
+        ):
+            self._start_background()
 
     def _begin_reload(self) -> None:
         for call in self._on_reload:
             call()
-        self._fresh = {place: self._start(place) for place in range(self._places)}
-        self._fresh_until = monotonic() + _START_SECONDS
+        self._starting = {worker: self._start(worker) for worker in self._workers}
+        self._start_deadline = monotonic() + _START_SECONDS
 
-    def _look_at_fresh(self) -> None:
+    def _check_starting(self) -> None:
         """Lets the new workers take over once all are ready."""
-        fresh = list(self._fresh.values())
-        if not fresh:
+        starting = list(self._starting.values())
+        if not starting:
             return
-        if monotonic() > self._fresh_until or any(_has_ended(worker) for worker in fresh):
+        if monotonic() > self._start_deadline or any(process.has_ended() for process in starting):
             say("the new workers did not start. The old ones keep serving.")
-            self._fresh = {}
-            _tell(fresh, signal.SIGKILL)
-            self._leaving = fresh
-        elif all(_is_ready(worker) for worker in fresh):
-            self._leaving = list(self._serving.values())
-            self._serving, self._fresh = self._fresh, dict[int, _Worker]()
-            self._again = {}
-            _tell(self._leaving, signal.SIGUSR1)
+            self._starting = {}
+            _signal(starting, signal.SIGKILL)
+            self._draining = starting
+        elif all(process.is_ready() for process in starting):
+            self._draining = list(self._serving.values())
+            self._serving, self._starting = self._starting, dict[int, WorkerProcess]()
+            self._restart_at = {}
+            _signal(self._draining, signal.SIGUSR1)
 
-    def _start(self, place: int) -> _Worker:
-        ready, tell = os.pipe()
+    def _start(self, worker: int) -> WorkerProcess:
+        ready, pipe = os.pipe()
         os.set_blocking(ready, False)
 
         def work() -> None:
             os.close(ready)
-            own = self._listeners[place]
+            own = self._listeners[worker]
             for listener in self._listeners:
                 # Otherwise connections would wait for a worker that does not accept them.
                 if listener is not own:
                     listener.close()
-            self._work(own, lambda: _tell_ready(tell))
+            self._work(own, lambda: report_ready(pipe))
 
         pid = self._fork("cc-worker", work)
-        os.close(tell)
-        return _Worker(pid, ready, monotonic())
+        os.close(pipe)
+        return WorkerProcess(pid, ready, monotonic())
 
-    def _start_beside(self) -> None:
+    def _start_background(self) -> None:
         background = self._background
         if not background:
             return
@@ -204,125 +190,33 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             background()
 
-        self._beside = _Worker(self._fork("cc-background", run), None, monotonic())
+        pid = self._fork("cc-background", run)
+        self._background_process = WorkerProcess(pid, None, monotonic())
 
     def _fork(self, name: str, run: Callable[[], None]) -> int:
-        """Forks a process for `run`, which `ps -o comm` shows as `name`.
-
-        There each signal has its default action, except SIGHUP, which is ignored. All signals are
-        blocked until `run` unblocks them.
-        """
         sys.stdout.flush()
         with self.forking:
-            # An early signal stays pending until the process has its own handlers.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-            try:
-                pid = os.fork()
-                if not pid:
-                    _run_and_exit(name, run)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pid
+            return fork(name, run)
 
     def _end(self) -> None:
-        """Stops all workers.
-
-        Each finishes its requests in progress first.
-        """
+        """Stops all workers. Each finishes its requests in progress first."""
         for listener in self._listeners:
             listener.close()
-        workers = [*self._serving.values(), *self._fresh.values(), *self._leaving]
+        workers = [*self._serving.values(), *self._starting.values(), *self._draining]
         self._end_all(workers, self._drain_seconds + _GRACE_SECONDS)
-        self._end_all([self._beside] if self._beside else [], _BACKGROUND_END_SECONDS)
+        background = self._background_process
+        self._end_all([background] if background else [], _BACKGROUND_END_SECONDS)
 
-    def _end_all(self, processes: list[_Worker], seconds: float) -> None:
-        _tell(processes, signal.SIGTERM)
+    def _end_all(self, processes: list[WorkerProcess], seconds: float) -> None:
+        _signal(processes, signal.SIGTERM)
         until = monotonic() + seconds
-        while processes := [process for process in processes if not _has_ended(process)]:
+        while processes := [process for process in processes if not process.has_ended()]:
             if monotonic() > until:
-                _tell(processes, signal.SIGKILL)
-            self._alarm.wait(_LOOK_SECONDS)
-            self._alarm.clear()
+                _signal(processes, signal.SIGKILL)
+            self._wakeup.wait(_CHECK_SECONDS)
+            self._wakeup.clear()
 
 
-def _run_and_exit(name: str, run: Callable[[], None]) -> Never:
-    code = 1
-    try:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        run()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _listen(host: str, port: int, places: int) -> list[socket.socket]:
-    """Returns a listening socket for each worker.
-
-    Only Linux distributes connections among several sockets; elsewhere all workers share one.
-    """
-    if sys.platform != "linux":
-        return [_listener(host, port)] * places
-    return [_listener(host, port) for _ in range(places)]
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit these options.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        if sys.platform == "linux":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            unread = _UNREAD_SECONDS * 1000
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _tell_ready(tell: int) -> None:
-    # The main process may have given up, or exited.
-    with suppress(OSError):
-        os.write(tell, b"1")
-        os.close(tell)
-
-
-def _is_ready(worker: _Worker) -> bool:
-    if worker.ready is not None:
-        try:
-            told = os.read(worker.ready, 1)
-        except BlockingIOError:
-            return False
-        if not told:
-            return False
-        os.close(worker.ready)
-        worker.ready = None
-    return True
-
-
-def _has_ended(worker: _Worker) -> bool:
-    if not worker.has_ended and os.waitpid(worker.pid, os.WNOHANG)[0]:
-        worker.has_ended = True
-        if worker.ready is not None:
-            os.close(worker.ready)
-            worker.ready = None
-    return worker.has_ended
-
-
-def _tell(workers: list[_Worker], number: signal.Signals) -> None:
-    for worker in workers:
-        # The kernel may have reassigned the ID of an exited process.
-        if not _has_ended(worker):
-            os.kill(worker.pid, number)
+def _signal(processes: list[WorkerProcess], number: signal.Signals) -> None:
+    for process in processes:
+        process.send_signal(number)

@@ -32,19 +32,19 @@ class Pair(NamedTuple):
     warning: str | None
 
 
-class Served:
+class TlsFiles:
     """The pair in use. Worker processes inherit it: the files may be half-renewed."""
 
     def __init__(self, files: tuple[Path, Path]) -> None:
         self._files = files
         self.pair: Pair | None = None
 
-    def take_up(self, now: datetime) -> Pair:
+    def load(self, now: datetime) -> Pair:
         """Loads the pair in the files. Raises TlsFileError if it cannot be used."""
         self.pair = read_pair(self._files, now)
         return self.pair
 
-    def differs(self, now: datetime) -> bool:
+    def are_renewed(self, now: datetime) -> bool:
         """Returns whether the files hold a new pair. Raises TlsFileError if it cannot be used."""
         if self.pair and _content(self._files) == self.pair[:2]:
             return False

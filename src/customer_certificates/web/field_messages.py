@@ -9,7 +9,7 @@ from msgspec import inspect
 from msgspec.inspect import Type
 
 from ..errors import Finding
-from ..known_names import did_you_mean, shown
+from ..known_names import LONGEST_SHOWN, did_you_mean, shown
 
 # The Python types of JSON values; other types of fields are objects.
 _DECODED: dict[type[Type], type] = {
@@ -25,8 +25,6 @@ _PEM = "-----BEGIN"
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 _MOST_NAMED = 5
-# A longer value may be a key in the wrong field.
-_LONGEST_SHOWN = 40
 
 
 def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
@@ -62,7 +60,8 @@ def received(value: Any, name: str = "") -> str:
             return f"the number {number}" if 0 < len(number) <= 20 else "a number"
         case str() if not value:
             return "an empty string"
-        case str() if name in _SECRET or len(value) > _LONGEST_SHOWN or value.startswith(_PEM):
+        # A long value may be a key in the wrong field.
+        case str() if name in _SECRET or len(value) > LONGEST_SHOWN or value.startswith(_PEM):
             return f"a string of {_counted(len(value), 'character')}"
         case str():
             return shown(value)

@@ -1,4 +1,4 @@
-"""Transactions that hold or leave nothing; prepared statements that outlive a connection."""
+"""Transactions commit or roll back; prepared statements work on new connections."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
 @pytest.fixture
 def other(backend: Backend, engine: sa.Engine) -> Iterator[Any]:
-    """A session of somebody else's, in which a transaction has begun that writes."""
+    """Another session with an open write transaction."""
     if backend.name == "postgresql":
         url = backend.database_url.replace("+psycopg", "")
         with psycopg.connect(url) as connection:
@@ -60,7 +60,7 @@ def test_the_end_of_the_block_commits(database: Database, engine: sa.Engine) -> 
     assert _count(engine) == 1
 
 
-def test_what_is_raised_in_the_block_undoes_it(database: Database, engine: sa.Engine) -> None:
+def test_an_exception_in_the_block_rolls_back(database: Database, engine: sa.Engine) -> None:
     def fail() -> None:
         with database.begin(EVERYBODY) as session:
             session.add(_user())
@@ -73,14 +73,14 @@ def test_what_is_raised_in_the_block_undoes_it(database: Database, engine: sa.En
     assert _count(engine) == 0
 
 
-def test_a_broken_constraint_says_so_and_undoes_it(database: Database, engine: sa.Engine) -> None:
+def test_a_violated_constraint_rolls_back(database: Database, engine: sa.Engine) -> None:
     with pytest.raises(IntegrityError), database.begin(EVERYBODY) as session:
         session.add_all([_user(), _user()])
 
     assert _count(engine) == 0
 
 
-def test_what_waits_too_long_for_another_transaction_is_refused(
+def test_a_write_that_waits_too_long_for_another_is_rejected(
     database: Database, engine: sa.Engine, other: Any
 ) -> None:
     def add() -> None:
@@ -97,7 +97,7 @@ def test_what_waits_too_long_for_another_transaction_is_refused(
     assert _count(engine) == 1
 
 
-def test_reads_do_not_wait_for_who_writes(database: Database, other: Any) -> None:
+def test_reads_do_not_wait_for_a_writer(database: Database, other: Any) -> None:
     assert database.prepare(sa.select(User.id), tenant=None)() == []
 
 
@@ -133,7 +133,7 @@ def test_a_name_like_sql_is_only_a_name(database: Database, engine: sa.Engine) -
     assert _count(engine) == 0
 
 
-def test_a_server_that_is_not_there_refuses_without_its_password() -> None:
+def test_the_error_of_a_missing_server_hides_its_password() -> None:
     url = "postgresql+psycopg://postgres:a-secret@127.0.0.1:1/x"
     database = Database(url, Metrics(None), threads=1)
     try:
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_there_refuses_without_its_password() -> None:
     assert "a-secret" not in f"{of_read.value} {of_write.value}"
 
 
-def test_a_file_in_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_new_database_file_is_private_to_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "new" / "folder" / "file.sqlite3"
     database = Database(f"sqlite:///{file}", Metrics(None), threads=1)
     with database.begin(EVERYBODY) as session:

@@ -1,4 +1,4 @@
-"""Transactions that are committed together share nothing else: no identity, no failure, no lock."""
+"""Transactions that are committed together share no tenant, no failure and no lock."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ def stored(engine: sa.Engine) -> dict[int, tuple[str, bool]]:
         return {row.id: (row.name, row.email_key.startswith("new-")) for row in rows}
 
 
-def test_what_waits_together_is_one_transaction_and_each_sees_its_own_rows(
+def test_waiting_jobs_share_a_transaction_and_see_only_their_own_rows(
     renaming: Renaming, users: list[int], engine: sa.Engine
 ) -> None:
     answers = together([renaming.of(user_id) for user_id in users])
@@ -77,7 +77,7 @@ def test_what_waits_together_is_one_transaction_and_each_sees_its_own_rows(
         assert len(set(connection.scalars(sa.text("SELECT xmin::text FROM users")))) == 1
 
 
-def test_several_of_one_user_follow_one_another(
+def test_jobs_of_one_user_run_in_order(
     renaming: Renaming, users: list[int], engine: sa.Engine
 ) -> None:
     answers = together([renaming.of(users[0]) for _ in range(5)])
@@ -87,7 +87,7 @@ def test_several_of_one_user_follow_one_another(
 
 
 @pytest.mark.parametrize("kind", ["refusal", "constraint"])
-def test_one_that_fails_changes_nothing_and_fails_alone(
+def test_a_failing_job_changes_nothing_and_fails_alone(
     renaming: Renaming, users: list[int], engine: sa.Engine, kind: str
 ) -> None:
     def refuse() -> None:
@@ -109,7 +109,7 @@ def test_one_that_fails_changes_nothing_and_fails_alone(
     assert stored(engine) == before | dict.fromkeys(others, ("new", True))
 
 
-def test_one_that_waits_for_a_lock_waits_alone(
+def test_a_job_that_waits_for_a_lock_waits_alone(
     renaming: Renaming, users: list[int], engine: sa.Engine
 ) -> None:
     others = users[1:]
@@ -131,10 +131,10 @@ def test_one_that_waits_for_a_lock_waits_alone(
     assert stored(engine) == dict.fromkeys(users, ("new", True))
 
 
-def test_those_of_one_tenant_that_wait_for_a_row_leave_slots_to_others(
+def test_waiting_jobs_of_one_tenant_leave_slots_to_others(
     renaming: Renaming, database: Database, users: list[int], engine: sa.Engine
 ) -> None:
-    """Each of them waits with a connection of its own; those that may not are refused."""
+    """Each job waits with its own connection. Jobs over the limit are rejected."""
     mine, other, *_ = users
 
     def rename() -> list[list[Row]]:
@@ -176,7 +176,7 @@ def waits_for_lock(engine: sa.Engine) -> bool:
         return bool(connection.execute(waiting).scalar_one() >= 2)
 
 
-def test_if_the_connection_is_lost_nobody_is_told_that_it_was_committed(
+def test_a_lost_connection_reports_no_commit(
     renaming: Renaming, users: list[int], engine: sa.Engine
 ) -> None:
     def cut() -> None:

@@ -1,4 +1,4 @@
-"""Reads that share a connection share nothing else: no identity, no failure, no lost connection."""
+"""Reads that share a connection share no tenant, no failure and no lost connection."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways import loop
 from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.database.prepared import IdentifiedStatement, Prepared
+from customer_certificates.gateways.database.prepared import Prepared, TenantStatement
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
 
@@ -61,7 +61,7 @@ def database(fresh_database: Database) -> Database:
 
 
 def whose(database: Database) -> Prepared:
-    """Asks for all rows, and names a user only as the one who asks."""
+    """Selects all rows. The tenant is only the transaction's."""
     asking = bindparam("user_id", type_=BigInteger)
     return database.prepare(select(User.id).where(asking > 0), by_key=True)
 
@@ -87,10 +87,10 @@ def test_each_statement_sees_the_rows_of_its_own_user(
     assert all(answer == set(users) for answer in answers[1::2])
 
 
-def test_a_statement_needs_an_identity(backend: object) -> None:
+def test_a_statement_needs_a_tenant(backend: object) -> None:
     nobody: Any = None
     with pytest.raises(TypeError):
-        IdentifiedStatement(nobody, "name", "SELECT 1", [])
+        TenantStatement(nobody, "name", "SELECT 1", [])
 
 
 def test_a_statement_that_fails_is_the_only_one_to_fail(
@@ -114,7 +114,7 @@ def test_a_statement_that_fails_is_the_only_one_to_fail(
 
 
 @pytest.mark.parametrize("state", ["idle", "in use"])
-def test_a_read_outlives_its_connection(
+def test_a_read_is_repeated_on_a_new_connection(
     database: Database, users: list[int], engine: sa.Engine, state: str
 ) -> None:
     process = database.prepare(select(func.pg_backend_pid()), tenant=None, by_key=True)
@@ -156,7 +156,7 @@ def test_a_read_outlives_its_connection(
         assert answers[0][1] > 0
 
 
-def test_without_a_server_a_read_is_refused(backend: object) -> None:
+def test_a_read_is_rejected_without_a_server(backend: object) -> None:
     nowhere = Database(f"postgresql://a:b@127.0.0.1:{free_port()}/c", Metrics(None), threads=1)
     (answer,) = together([nowhere.ping])
 

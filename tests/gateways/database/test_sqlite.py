@@ -41,7 +41,7 @@ def changing(
     return lambda: database.run_two_step_transaction(user_id, [(read, {"of_id": user_id})], rest)
 
 
-def test_nothing_is_committed_before_all_of_a_group(
+def test_no_response_precedes_the_commit_of_its_group(
     database: Database, users: list[int], engine: sa.Engine
 ) -> None:
     before, seen = keys(engine), []
@@ -54,7 +54,7 @@ def test_nothing_is_committed_before_all_of_a_group(
     assert keys(engine) == [f"new {one}" for one in users]
 
 
-def test_one_that_fails_fails_alone(
+def test_a_failing_statement_fails_alone(
     database: Database, users: list[int], engine: sa.Engine
 ) -> None:
     first, taken, *others = keys(engine)

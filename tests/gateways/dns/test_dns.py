@@ -1,4 +1,4 @@
-"""Lookups on a real server, and what a bad one answers."""
+"""Lookups on a real DNS server, and on one with wrong responses."""
 
 import dns.message
 import dns.rrset
@@ -49,7 +49,7 @@ def test_an_answer_that_fits_no_datagram_comes_over_tcp(dns_server: DnsServer, n
     assert set(values) == {text.encode() for text in many}
 
 
-def test_no_name_and_no_record_are_told_apart(dns_server: DnsServer, name: str) -> None:
+def test_nxdomain_and_no_data_are_distinguished(dns_server: DnsServer, name: str) -> None:
     dns_server.set(name, "A", "192.0.2.1")
     client = dns_server.client()
 
@@ -72,7 +72,7 @@ def test_an_alias_is_followed_into_another_zone(dns_server: DnsServer, name: str
     assert (answer.names, answer.values) == ((name, target), (b"there",))
 
 
-def test_an_alias_itself_can_be_asked_for(dns_server: DnsServer, name: str) -> None:
+def test_a_cname_record_itself_can_be_queried(dns_server: DnsServer, name: str) -> None:
     dns_server.set(name, "CNAME", "Label.Challenges.Test.")
     client = dns_server.client()
 
@@ -95,7 +95,7 @@ def test_a_long_chain_of_aliases_is_a_failure(dns_server: DnsServer, name: str) 
     assert "more than 8 CNAME records" in failure(dns_server.client(), f"c0.{name}")
 
 
-def test_what_the_resolver_cannot_find_out_is_a_failure(dns_server: DnsServer) -> None:
+def test_an_error_of_the_resolver_is_a_failure(dns_server: DnsServer) -> None:
     assert failure(dns_server.client(), f"a.{BROKEN_ZONE}") == (
         f"Resolver {dns_server.address} answered SERVFAIL."
     )
@@ -123,7 +123,7 @@ def test_a_lost_datagram_is_sent_again(name: str) -> None:
 
 
 def test_a_forged_answer_does_not_count(name: str) -> None:
-    """Its id is another than the query's."""
+    """The response has another ID than the query."""
 
     def forge(query: Message) -> bytes:
         response = dns.message.make_response(query)
@@ -168,12 +168,12 @@ def test_addresses_on_which_resolvers_agree(dns_server: DnsServer, name: str) ->
         client = dns_server.client(other.address)
         found = client.addresses(name, client.deadline())
 
-    assert sorted(map(str, found.known)) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
-    assert sorted(map(str, found.agreed)) == ["192.0.2.1"]
+    assert sorted(map(str, found.from_any)) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert sorted(map(str, found.from_all)) == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize("by", ["name", "address", "address of the name"])
-def test_a_name_leads_to_the_edge(dns_server: DnsServer, name: str, by: str) -> None:
+def test_a_name_resolves_to_the_edge(dns_server: DnsServer, name: str, by: str) -> None:
     edge, address = f"edge.{name}", "198.51.100.1"
     if by != "address":
         dns_server.set(edge, "A", address)
@@ -186,7 +186,7 @@ def test_a_name_leads_to_the_edge(dns_server: DnsServer, name: str, by: str) -> 
 
     def leads(asked: str) -> bool:
         found = client.addresses(asked, client.deadline())
-        return Edge(client, targets).has(found.names, found.known, client.deadline())
+        return Edge(client, targets).has(found.names, found.from_any, client.deadline())
 
     dns_server.set(f"not.{name}", "A", "203.0.113.9")
     assert (leads(name), leads(f"not.{name}")) == (True, False)

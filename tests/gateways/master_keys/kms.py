@@ -1,4 +1,4 @@
-"""Enough of AWS KMS for one key: the same calls, answers and refusals, and real encryption."""
+"""A stub of AWS KMS for one key, with real encryption."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Each provider of a master key does the same; what is particular to each comes after that."""
+"""All providers of master keys behave alike; then the differences of each."""
 
 import os
 import shutil
@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from customer_certificates.config import MasterKeyAddress
 from customer_certificates.crypto.secret import Secret
 from customer_certificates.errors import Unavailable
 from customer_certificates.gateways.master_keys import (
@@ -18,6 +17,7 @@ from customer_certificates.gateways.master_keys import (
     make,
     open_master_keys,
 )
+from customer_certificates.setting_parsers import MasterKeyAddress
 
 from ...servers import Server, free_port, start_openbao
 from .kms import ARN, kms
@@ -81,7 +81,7 @@ def master_key(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maste
     key.close()
 
 
-def test_what_is_wrapped_is_unwrapped(master_key: MasterKey) -> None:
+def test_a_wrapped_data_key_is_unwrapped(master_key: MasterKey) -> None:
     wrapped = master_key.wrap(DATA_KEY, HERE)
 
     assert master_key.unwrap(wrapped, HERE) == DATA_KEY
@@ -90,12 +90,12 @@ def test_what_is_wrapped_is_unwrapped(master_key: MasterKey) -> None:
 
 
 @pytest.mark.parametrize("aad", [b"cc/data-key/v1 of user 2", b""])
-def test_it_is_unwrapped_for_nobody_else(master_key: MasterKey, aad: bytes) -> None:
+def test_a_data_key_is_not_unwrapped_for_another_user(master_key: MasterKey, aad: bytes) -> None:
     with pytest.raises(WrongMasterKey):
         master_key.unwrap(master_key.wrap(DATA_KEY, HERE), aad)
 
 
-def test_what_was_changed_is_refused(master_key: MasterKey) -> None:
+def test_a_modified_data_key_is_rejected(master_key: MasterKey) -> None:
     wrapped = master_key.wrap(DATA_KEY, HERE)
     changed = wrapped[:-3] + bytes([wrapped[-3] ^ 1]) + wrapped[-2:]
     for wrong in (changed, wrapped[:-4], b""):
@@ -103,7 +103,7 @@ def test_what_was_changed_is_refused(master_key: MasterKey) -> None:
             master_key.unwrap(wrong, HERE)
 
 
-def test_a_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_key_file_is_created_once_and_private_to_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key"
 
     assert make(path) is True
@@ -190,8 +190,8 @@ def test_a_folder_of_a_group_with_other_members_is_refused(tmp_path: Path) -> No
             in_file(link / "key")
 
 
-def test_of_the_default_only_the_folder_itself_counts(tmp_path: Path) -> None:
-    """A checkout may be where others of its group can write."""
+def test_only_the_folder_of_the_default_key_is_checked(tmp_path: Path) -> None:
+    """A checkout may be in a folder that its group can write."""
     (data := tmp_path / "checkout" / "var").parent.mkdir()
     data.parent.chmod(0o777)
     address = MasterKeyAddress("file", str(data / "master-key"), may_be_made=True)
@@ -234,7 +234,7 @@ def test_a_file_with_something_else_is_refused(tmp_path: Path, content: bytes) -
     assert "AAAA" not in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_named_with_the_command_to_run(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_key_file_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(MasterKeyError, match=r"does not exist\..*customer-certificates keys init"):
         in_file(tmp_path / "none")
     with pytest.raises(MasterKeyError, match="is not a regular file"):
@@ -247,8 +247,8 @@ def test_transit_needs_a_token(openbao: Server) -> None:
 
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN])
-def test_a_transit_that_says_no_is_unavailable(openbao: Server, token: str) -> None:
-    """Nobody's right to the key, or the key is another one."""
+def test_transit_rejects_a_wrong_token_or_key(openbao: Server, token: str) -> None:
+    """The token is wrong, or the key is another one."""
     ours = transit(openbao.url)
     wrapped = ours.wrap(DATA_KEY, HERE)
     key = transit(openbao.url, "ours" if token == "wrong" else "another", token)
@@ -259,7 +259,7 @@ def test_a_transit_that_says_no_is_unavailable(openbao: Server, token: str) -> N
         one.close()
 
 
-def test_a_transit_or_kms_that_is_gone_is_unavailable(
+def test_an_unreachable_transit_or_kms_is_unavailable(
     aws: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"

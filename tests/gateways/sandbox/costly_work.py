@@ -1,6 +1,6 @@
-"""What the children of test_children.py do: each request names a function here, and its argument.
+"""The work of the sandbox processes in test_pool.py. A request names a function and its argument.
 
-A module of its own, so that a nursery need not load pytest.
+A module of its own, so that a fork server need not load pytest.
 """
 
 import ctypes

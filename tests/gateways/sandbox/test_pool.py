@@ -1,4 +1,4 @@
-"""What is done in a child cannot hurt the worker: not by time, memory, crashes, or what it says."""
+"""Time, memory, crashes and results of a sandbox process cannot hurt the worker."""
 
 import errno
 import json
@@ -29,20 +29,20 @@ _CPU_SECONDS = 0.2
 
 
 class Pool(SandboxPool):
-    """Children that do what costly_work.py has, and what they ended with."""
+    """A pool that runs the functions of costly_work.py, and counts the exit reasons."""
 
     def __init__(self, size: int = 2) -> None:
-        self.endings: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
         super().__init__(
-            prepare, b"roots", size=size, count=lambda ending: self.endings.update([ending])
+            prepare, b"roots", size=size, on_exit=lambda reason: self.reasons.update([reason])
         )
 
     def pids(self) -> set[int]:
-        """The ids of all processes: the nursery and its children."""
-        nursery = self.nursery()
-        return {nursery.pid, *(child.pid for child in nursery.children())}
+        """The ids of all processes: the fork server and its children."""
+        fork_server = self.fork_server()
+        return {fork_server.pid, *(child.pid for child in fork_server.children())}
 
-    def nursery(self) -> psutil.Process:
+    def fork_server(self) -> psutil.Process:
         parent = psutil.Process(int(self.run(b"pid"))).parent()
         assert parent
         return parent
@@ -66,7 +66,7 @@ def test_each_request_gets_its_own_answer(pool: Pool) -> None:
         answers = list(threads.map(pool.run, requests))
 
     assert [b"echo " + answer for answer in answers] == requests
-    assert not pool.endings
+    assert not pool.reasons
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_532, 65_536, 5_000_000])
@@ -81,16 +81,16 @@ def test_the_work_is_prepared_with_the_data(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("request_", [b"count_for_ever", b"hold_the_interpreter"])
-def test_a_request_that_takes_too_much_cpu_is_too_costly(pool: Pool, request_: bytes) -> None:
+def test_a_request_with_too_much_cpu_time_exceeds_its_limits(pool: Pool, request_: bytes) -> None:
     with pytest.raises(ResourceLimitExceeded):
         pool.run(request_)
 
-    assert pool.endings == {"cpu": 1}
+    assert pool.reasons == {"cpu": 1}
     assert len(_lasting(pool)) == 2
 
 
 def test_each_request_has_the_whole_cpu_time(pool: Pool) -> None:
-    """A child that has worked for long is not ended for it."""
+    """The CPU time of earlier requests does not count."""
     child = pool.run(b"pid")
 
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_a_tenant_has_a_budget_of_cpu_time(
     assert 1 <= (refusal.value.retry_after or 0) <= 60
 
 
-def test_children_have_a_lower_priority(pool: Pool) -> None:
+def test_sandbox_processes_have_a_lower_priority(pool: Pool) -> None:
     here = psutil.Process().nice()
 
     assert [child.nice() for child in _lasting(pool)] == [min(19, here + 5)] * 2
@@ -129,37 +129,35 @@ def test_children_have_a_lower_priority(pool: Pool) -> None:
         (b"read_nowhere", "crash"),
     ],
 )
-def test_a_request_that_ends_two_children_is_too_costly(
+def test_a_request_that_kills_two_processes_exceeds_its_limits(
     pool: Pool, request_: bytes, ending: str
 ) -> None:
     with pytest.raises(ResourceLimitExceeded):
         pool.run(request_)
 
-    assert pool.endings == {ending: 2}
+    assert pool.reasons == {ending: 2}
     assert len(_lasting(pool)) == 2
 
 
-def test_memory_that_an_earlier_request_kept_is_not_the_next_ones_fault(impatient: None) -> None:
+def test_memory_held_by_an_earlier_request_is_not_blamed_on_the_next(impatient: None) -> None:
     with closing(Pool(size=1)) as pool:
         pool.run(b"hoard_memory 150")
 
         assert pool.run(b"take_memory 150") == str(150 * 1024 * 1024).encode()
-        assert pool.endings == {"memory": 1}
+        assert pool.reasons == {"memory": 1}
 
 
 @pytest.mark.parametrize("request_", [b"be_killed", b"leave"])
-def test_a_request_whose_children_die_of_something_else_is_not_to_blame(
-    pool: Pool, request_: bytes
-) -> None:
+def test_a_request_whose_processes_are_killed_is_not_to_blame(pool: Pool, request_: bytes) -> None:
     with pytest.raises(Unavailable) as refusal:
         pool.run(request_)
 
     assert refusal.value.retry_after == 1
-    assert pool.endings == {"died": 2}
+    assert pool.reasons == {"killed": 2}
     assert len(_lasting(pool)) == 2
 
 
-def test_children_killed_from_outside_are_replaced_unnoticed(pool: Pool) -> None:
+def test_killed_processes_are_replaced_without_an_error(pool: Pool) -> None:
     before = _lasting(pool)
     for child in before:
         child.kill()
@@ -169,20 +167,18 @@ def test_children_killed_from_outside_are_replaced_unnoticed(pool: Pool) -> None
 
     killed = {child.pid for child in before}
     _until(lambda: len(_both_at_once(pool) - killed) == 2)
-    assert pool.endings == {"died": 2}
+    assert pool.reasons == {"killed": 2}
 
 
 @pytest.mark.parametrize("with_template", [False, True])
-def test_a_nursery_killed_from_outside_is_replaced_unnoticed(
-    pool: Pool, with_template: bool
-) -> None:
+def test_a_killed_fork_server_is_replaced_without_an_error(pool: Pool, with_template: bool) -> None:
     pids = pool.pids()
-    nursery = pool.nursery()
-    template = nursery.parent()
+    fork_server = pool.fork_server()
+    template = fork_server.parent()
     assert template
     if with_template:
         template.kill()
-    nursery.kill()
+    fork_server.kill()
 
     _until(lambda: not any(map(_lives, pids)))
     with ThreadPoolExecutor(2) as threads:
@@ -190,7 +186,7 @@ def test_a_nursery_killed_from_outside_is_replaced_unnoticed(
 
 
 @pytest.mark.parametrize("request_", [b"fail hunter2", b"fail_after hunter2"])
-def test_a_defect_is_reported_without_what_it_was_about(pool: Pool, request_: bytes) -> None:
+def test_a_defect_is_reported_without_its_message(pool: Pool, request_: bytes) -> None:
     child = pool.run(b"pid")
 
     with pytest.raises(RuntimeError) as error:
@@ -202,25 +198,25 @@ def test_a_defect_is_reported_without_what_it_was_about(pool: Pool, request_: by
     assert pool.run(b"pid") == child
 
 
-def test_a_child_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_never_responds_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
     with closing(Pool()) as pool:
         with pytest.raises(Unavailable):
             pool.run(b"sleep")
 
-        assert pool.endings == {"late": 1}
+        assert pool.reasons == {"timeout": 1}
         assert len(_lasting(pool)) == 2
 
 
 @pytest.mark.parametrize("request_", [b"open_file", b"open_socket", b"open_after_closing"])
-def test_a_child_can_open_nothing(pool: Pool, request_: bytes) -> None:
+def test_a_sandbox_process_can_open_nothing(pool: Pool, request_: bytes) -> None:
     assert pool.run(request_) == str(errno.EMFILE).encode()
 
 
-def test_a_child_holds_nothing_of_the_workers(
+def test_a_sandbox_process_inherits_no_descriptors(
     impatient: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Else a port would stay taken, and a database connection open, as long as a child lives."""
+    """Otherwise a port or a database connection would stay open while a process runs."""
     monkeypatch.setenv("CC_MASTER_KEY", "hunter2")
     with socket.socket() as listener, (tmp_path / "file").open("w") as file:
         listener.bind(("127.0.0.1", 0))
@@ -234,23 +230,21 @@ def test_a_child_holds_nothing_of_the_workers(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_requests_are_still_answered_while_the_service_is_told_to_stop(
-    pool: Pool, number: signal.Signals
-) -> None:
-    """Ctrl-C and `systemctl stop` tell every process of it."""
+def test_requests_are_validated_during_the_shutdown(pool: Pool, number: signal.Signals) -> None:
+    """Ctrl-C and `systemctl stop` signal every process."""
     pids = pool.pids()
     for process in pids:
         os.kill(process, number)
 
     assert pool.run(b"echo 1") == b"1"
     assert pool.pids() == pids
-    assert not pool.endings
+    assert not pool.reasons
 
 
-def test_nurseries_share_one_template(pool: Pool) -> None:
+def test_fork_servers_share_one_template(pool: Pool) -> None:
     with closing(Pool()) as other:
-        assert pool.nursery().parent() == other.nursery().parent()
-        assert pool.nursery() != other.nursery()
+        assert pool.fork_server().parent() == other.fork_server().parent()
+        assert pool.fork_server() != other.fork_server()
 
 
 def test_no_process_outlives_close(impatient: None) -> None:
@@ -265,7 +259,7 @@ def test_no_process_outlives_close(impatient: None) -> None:
 
 
 def test_no_process_outlives_a_worker_that_is_killed() -> None:
-    """One is at work, one is idle."""
+    """One process works, one is idle."""
     script = (
         "from threading import Thread\n"
         "from tests.gateways.sandbox.test_pool import Pool\n"
@@ -284,12 +278,12 @@ def test_no_process_outlives_a_worker_that_is_killed() -> None:
     _until(lambda: not any(map(_lives, pids)))
 
 
-def test_children_that_cannot_start_are_not_tried_again_at_once(
+def test_processes_that_cannot_start_are_retried_after_a_delay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 3600)
     roots = tmp_path / "roots.pem"
-    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, count=print)
+    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, on_exit=print)
     with closing(pool):
         for _ in range(3):
             with pytest.raises(Unavailable):
@@ -299,10 +293,10 @@ def test_children_that_cannot_start_are_not_tried_again_at_once(
     assert "FileNotFoundError" in caplog.text
 
 
-def test_children_start_when_they_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_processes_start_when_they_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0)
     roots = tmp_path / "roots.pem"
-    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, count=print)
+    pool = SandboxPool(prepare_where_there_is, str(roots).encode(), size=2, on_exit=print)
     with closing(pool):
         with pytest.raises(Unavailable):
             pool.run(b"echo 1")
@@ -313,14 +307,14 @@ def test_children_start_when_they_can(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def _lasting(pool: Pool) -> list[psutil.Process]:
-    """The nursery's children; none is a zombie."""
-    children = pool.nursery().children()
+    """The fork server's children; none is a zombie."""
+    children = pool.fork_server().children()
     assert psutil.STATUS_ZOMBIE not in {child.status() for child in children}
     return children
 
 
 def _both_at_once(pool: Pool) -> set[int]:
-    """The ids of those that answer two requests; one request after another would meet one child."""
+    """The process IDs of two concurrent requests, which run in different processes."""
     with ThreadPoolExecutor(2) as threads:
         return set(map(int, threads.map(pool.run, [b"work_for 0.02"] * 2)))
 

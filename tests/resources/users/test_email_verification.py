@@ -14,7 +14,6 @@ from aiosmtpd.controller import Controller
 from falcon.testing import Result, TestClient
 
 from customer_certificates.app import create_app
-from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.smtp import Mailer
 from customer_certificates.models import EmailVerification, EmailVerificationLink, User
@@ -22,6 +21,7 @@ from customer_certificates.services.email.queue import Outgoing
 from customer_certificates.services.email.verification_links import VerificationEmails
 from customer_certificates.services.principal import Principal
 from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.setting_parsers import SmtpServer
 
 from ...conftest import MAIL, Backend
 from ...credentials import bearer, make_token
@@ -321,8 +321,8 @@ def test_a_worker_that_dies_loses_no_mail(
     user = register()
 
     class Killed(Mailer):
-        def send(self, letter: EmailMessage, to: str) -> None:
-            super().send(letter, to)
+        def send(self, email: EmailMessage, to: str) -> None:
+            super().send(email, to)
             raise KeyboardInterrupt
 
     controller = Controller(worker.post, hostname="127.0.0.1", port=worker.port)

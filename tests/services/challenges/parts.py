@@ -4,7 +4,6 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from customer_certificates.config import ResolverAddress
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.dns import Dns, Edge
 from customer_certificates.gateways.http_files import HttpFiles
@@ -23,6 +22,7 @@ from customer_certificates.services.hostnames.notice_delivery import HostnameNot
 from customer_certificates.services.hostnames.ownership import Hostnames, OwnershipRules
 from customer_certificates.services.principal import Principal
 from customer_certificates.services.revisions import Revisions
+from customer_certificates.setting_parsers import ResolverAddress
 
 from ...dns_server import DnsServer
 from ...factories import a_pair

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from customer_certificates.config import SmtpServer
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.smtp import Mailer, MailRefused
 from customer_certificates.models import Certificate, ExpiryNotice, User
@@ -26,6 +25,7 @@ from customer_certificates.services.events.log import Events
 from customer_certificates.services.expiry.notifier import Expiry
 from customer_certificates.services.user_lock import lock_user
 from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.setting_parsers import SmtpServer
 
 from ...factories import a_pair
 from ...servers import free_port
@@ -342,8 +342,8 @@ def test_emails_of_a_dead_worker_are_sent_by_another(office: Office, post: Post)
     office.tell()
 
     class Killed(Mailer):
-        def send(self, letter: EmailMessage, to: str) -> None:
-            super().send(letter, to)
+        def send(self, email: EmailMessage, to: str) -> None:
+            super().send(email, to)
             raise KeyboardInterrupt
 
     with office.open(post):

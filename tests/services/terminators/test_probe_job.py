@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from falcon.testing import TestClient
 
-from customer_certificates.config import ProbeAddress
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.tls_probe import served
 from customer_certificates.services.audit.log import Audit
@@ -19,6 +18,7 @@ from customer_certificates.services.certificates.candidates import Candidates
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.terminators.probe_job import ProbeJob
 from customer_certificates.services.terminators.reports import TerminatorReports
+from customer_certificates.setting_parsers import ProbeAddress
 
 from ...factories import Pair, a_pair, an_upload
 from ...servers import free_port

@@ -22,17 +22,14 @@ class Changes:
         self._lock = Lock()
         self._count = 0
         self._next: Future[None] = Future()
-        self._announcements: Notifications | None = None
+        self._notifications: Notifications | None = None
         self._has_ended = False
 
     def count(self) -> int:
-        """The number of notifications.
-
-        The first call starts to listen.
-        """
+        """The number of notifications. The first call starts to listen."""
         with self._lock:
-            if self._announcements is None and not self._has_ended:
-                self._announcements = Notifications(self._listen, self._heard)
+            if self._notifications is None and not self._has_ended:
+                self._notifications = Notifications(self._listen, self._on_notification)
             return self._count
 
     def wait(self, count: int, seconds: float) -> None:
@@ -43,9 +40,9 @@ class Changes:
         with self._lock:
             if self._count != count or self._has_ended:
                 return
-            heard = self._next
+            waiting = self._next
         with suppress(TimeoutError):
-            loop.result(heard, max(seconds, 0))
+            loop.result(waiting, max(seconds, 0))
 
     @property
     def has_ended(self) -> bool:
@@ -56,16 +53,16 @@ class Changes:
         """Wakes all waiting requests for good."""
         with self._lock:
             self._has_ended = True
-            if self._announcements:
-                self._announcements.close()
-            heard = self._next
-        if not heard.done():
-            heard.set_result(None)
+            if self._notifications:
+                self._notifications.close()
+            waiting = self._next
+        if not waiting.done():
+            waiting.set_result(None)
 
-    def _heard(self) -> None:
+    def _on_notification(self) -> None:
         with self._lock:
             if self._has_ended:
                 return
             self._count += 1
-            heard, self._next = self._next, Future()
-        heard.set_result(None)
+            waiting, self._next = self._next, Future()
+        waiting.set_result(None)

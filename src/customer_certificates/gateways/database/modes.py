@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import DateTime, Text, column, select, table
 
-from . import migration_engine
+from .engines import migration_engine
 from .sql_functions import insert_new
 
 _LATCHES = table("service_latches", column("name", Text), column("since", DateTime(timezone=True)))
@@ -13,10 +13,7 @@ _MARKED = select(_LATCHES.c.since).where(_LATCHES.c.name == _WITH_CREDENTIALS)
 
 
 class ModeError(Exception):
-    """The database must not be used in this mode.
-
-    The message gives the reason and the remedy.
-    """
+    """The database must not be used in this mode. The message gives the reason and the remedy."""
 
 
 def require_auth_mode(url: str, *, asks_credentials: bool, now: datetime) -> None:

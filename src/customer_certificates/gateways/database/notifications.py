@@ -14,20 +14,20 @@ _log = logging.getLogger(__name__)
 
 
 class Notifications:
-    """Calls `heard` for each notification.
+    """Calls `on_notification` for each notification.
 
     Also calls it whenever it begins to listen, as notifications may have been missed.
     """
 
-    def __init__(self, listen: Listen, heard: Callable[[], None]) -> None:
-        """`listen(heard, closing)` calls `heard` until `closing` is set.
+    def __init__(self, listen: Listen, on_notification: Callable[[], None]) -> None:
+        """`listen(on_notification, closing)` calls `on_notification` until `closing` is set.
 
         It raises Unavailable if it cannot continue.
         """
         self._listen = listen
-        self._heard = heard
+        self._on_notification = on_notification
         self._closing = Event()
-        Thread(target=self._run, name="announcements", daemon=True).start()
+        Thread(target=self._run, name="notifications", daemon=True).start()
 
     def close(self) -> None:
         """Stops listening within a second."""
@@ -36,7 +36,7 @@ class Notifications:
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                self._listen(self._heard, self._closing)
+                self._listen(self._on_notification, self._closing)
             except Unavailable:
                 _log.warning("Cannot listen for notifications: the database does not respond")
                 self._closing.wait(_RETRY_SECONDS)

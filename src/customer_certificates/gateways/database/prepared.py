@@ -8,8 +8,8 @@ from sqlalchemy import Select, UpdateBase
 from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
-# A bound statement: the name under which it is prepared, its text, its parameters.
-SentStatement = tuple[str, str, list[Any]]
+# The name under which a statement is prepared, its text, its parameters.
+DriverStatement = tuple[str, str, list[Any]]
 # The tenant of a statement: a user's ID, or all users.
 Tenant = int | Literal["*"]
 EVERYBODY: Literal["*"] = "*"
@@ -17,14 +17,18 @@ SqlStatement = Select[*tuple[Any, ...]] | UpdateBase
 Converter = Callable[[Any], Any]
 
 
-class IdentifiedStatement:
+# Returns the statements of the second trip for the rows of the first one.
+SecondTrip = Callable[[list[list[Row]]], list[DriverStatement]]
+
+
+class TenantStatement:
     """A bound statement with its tenant, which is required."""
 
     __slots__ = ("name", "parameters", "sql", "tenant")
 
     def __init__(self, tenant: Tenant, name: str, sql: str, parameters: list[Any]) -> None:
         if tenant != EVERYBODY and not isinstance(tenant, int):
-            raise TypeError("A statement needs an identity: the id of a user, or EVERYBODY.")
+            raise TypeError("A statement needs a tenant: the ID of a user, or EVERYBODY.")
         self.tenant = tenant
         self.name = name
         self.sql = sql
@@ -32,7 +36,7 @@ class IdentifiedStatement:
 
 
 # Runs a statement alone. The last argument says whether it may share a batch with others.
-Read = Callable[[IdentifiedStatement, bool], list[Row]]
+Read = Callable[[TenantStatement, bool], list[Row]]
 
 
 class DriverConnection(Protocol):
@@ -41,21 +45,18 @@ class DriverConnection(Protocol):
     descriptor: int | None
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of a statement.
+        """Returns the rows of a statement. It is prepared at its first use under `name`."""
 
-        It is prepared at its first use under `name`.
-        """
-
-    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[DriverStatement]) -> list[list[Row]]:
         """Returns the rows of each statement (name, text, parameters).
 
         Either all of them are committed, or none.
         """
 
     def run_two_step_transaction(
-        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
+        self, first_trip: list[DriverStatement], second_trip: SecondTrip
     ) -> list[list[Row]]:
-        """Returns the rows of `first` and of the statements from `then`.
+        """Returns the rows of `first_trip` and of the statements from `second_trip`.
 
         All of them are one transaction.
         """
@@ -132,8 +133,8 @@ class Prepared:
 
     def __call__(self, **values: Any) -> list[Row]:
         tenant = values[self._tenant] if self._tenant else EVERYBODY
-        sent = IdentifiedStatement(tenant, self.name, self.sql, self.parameters(values))
-        return self.rows(self._read(sent, self._by_key))
+        statement = TenantStatement(tenant, self.name, self.sql, self.parameters(values))
+        return self.rows(self._read(statement, self._by_key))
 
     def parameters(self, values: dict[str, Any]) -> list[Any]:
         """Returns `values` in the statement's order, converted for the driver."""
@@ -146,6 +147,23 @@ class Prepared:
         """Returns the driver's rows, converted to the models' types."""
         converters = self._compiled.converters
         return [_converted(row, converters) for row in rows] if converters else rows
+
+
+# A statement, and its parameters by name.
+BoundStatement = tuple[Prepared, dict[str, Any]]
+
+
+def driver_statements(statements: Sequence[BoundStatement]) -> list[DriverStatement]:
+    """Returns the statements as a driver's connection runs them."""
+    return [
+        (prepared.name, prepared.sql, prepared.parameters(values))
+        for prepared, values in statements
+    ]
+
+
+def converted(statements: Sequence[BoundStatement], rows: list[list[Row]]) -> list[list[Row]]:
+    """Returns the driver's rows of each statement, converted to the models' types."""
+    return [prepared.rows(given) for (prepared, _), given in zip(statements, rows, strict=True)]
 
 
 def _converted(row: Row, converters: Sequence[tuple[int, Converter]]) -> Row:

@@ -6,12 +6,31 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from . import migration_engine
+from .engines import migration_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 _TO_RUN = "Run: customer-certificates migrate (or: alembic upgrade head)"
+_ROLE_EXISTS = "SELECT true FROM pg_roles WHERE rolname = :role"
+_CREATE = """
+    SELECT format(
+        'CREATE ROLE %I LOGIN PASSWORD %L', CAST(:role AS text), CAST(:password AS text)
+    )
+"""
+_GRANTED = (
+    ("USAGE", "SCHEMA"),
+    ("SELECT, INSERT, UPDATE, DELETE", "ALL TABLES IN SCHEMA"),
+    ("USAGE", "ALL SEQUENCES IN SCHEMA"),
+)
+# Recorded entries must not change, and only the owner changes the schema.
+_REVOKED = {
+    "alembic_version": "INSERT, UPDATE, DELETE",
+    "audit": "UPDATE, DELETE",
+    "service_latches": "UPDATE, DELETE",
+    "service_secrets": "INSERT, UPDATE, DELETE",
+    "audit_exports": "DELETE",
+}
 
 
 class SchemaError(Exception):
@@ -47,16 +66,14 @@ def require_head(url: str) -> None:
             tables = inspect(connection).get_table_names()
             current = _current(connection) if "alembic_version" in tables else []
     except (DBAPIError, OSError) as error:
-        hint = (
-            f". The database may not be migrated yet. {_TO_RUN}"
-            if _is_refused_login(error, url)
-            else ""
-        )
-        raise SchemaError(_unusable(error) + hint) from error
-    if current != [head()]:
-        found = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
+        hint = f". The database may not be migrated yet. {_TO_RUN}"
         raise SchemaError(
-            f"The database is {found}. This version needs revision {head()}. " + _TO_RUN
+            _unusable(error) + (hint if _is_refused_login(error, url) else "")
+        ) from error
+    if current != [head()]:
+        state = f"at revision {', '.join(current) or 'none'}" if tables else "empty"
+        raise SchemaError(
+            f"The database is {state}. This version needs revision {head()}. " + _TO_RUN
         )
 
 
@@ -119,39 +136,21 @@ def grant(connection: Connection, service_url: str) -> None:
     role = url.username
     if role is None or connection.scalar(text("SELECT current_user")) == role:
         return
-    if not connection.scalar(
-        text("SELECT true FROM pg_roles WHERE rolname = :role"), {"role": role}
-    ):
-        making = text(
-            "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L',"
-            " CAST(:role AS text), CAST(:password AS text))"
-        )
-        statement = connection.scalar(making, {"role": role, "password": url.password})
+    if connection.scalar(text(_ROLE_EXISTS), {"role": role}):
+        _require_login(service_url, role)
+    else:
+        statement = connection.scalar(text(_CREATE), {"role": role, "password": url.password})
         # Unescaped: SQLAlchemy would read parts of a password as a parameter.
         driver: Any = connection.connection.driver_connection
         driver.execute(statement)
-    else:
-        _require_login(service_url, role)
-    to = connection.dialect.identifier_preparer.quote(role)
-    schema = connection.dialect.identifier_preparer.quote(
-        str(connection.scalar(text("SELECT current_schema()")))
-    )
-    for rights, on in (
-        ("USAGE", f"SCHEMA {schema}"),
-        ("SELECT, INSERT, UPDATE, DELETE", f"ALL TABLES IN SCHEMA {schema}"),
-        ("USAGE", f"ALL SEQUENCES IN SCHEMA {schema}"),
-    ):
-        connection.execute(text(f"GRANT {rights} ON {on} TO {to}"))
-    # Recorded entries must not change, and only the owner changes the schema.
-    for rights, table in (
-        ("INSERT, UPDATE, DELETE", "alembic_version"),
-        ("UPDATE, DELETE", "audit"),
-        ("UPDATE, DELETE", "service_latches"),
-        ("INSERT, UPDATE, DELETE", "service_secrets"),
-        ("DELETE", "audit_exports"),
-    ):
+    quote = connection.dialect.identifier_preparer.quote
+    grantee = quote(role)
+    schema = quote(str(connection.scalar(text("SELECT current_schema()"))))
+    for rights, objects in _GRANTED:
+        connection.execute(text(f"GRANT {rights} ON {objects} {schema} TO {grantee}"))
+    for table, rights in _REVOKED.items():
         if inspect(connection).has_table(table):
-            connection.execute(text(f"REVOKE {rights} ON {table} FROM {to}"))
+            connection.execute(text(f"REVOKE {rights} ON {table} FROM {grantee}"))
 
 
 def _require_login(url: str, role: str) -> None:

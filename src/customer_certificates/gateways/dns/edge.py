@@ -9,7 +9,7 @@ from ..outbound_http.deadline import Deadline
 from ..outbound_http.url import Address
 from .lookups import Dns
 
-_KEPT_SECONDS = 300.0
+_CACHE_SECONDS = 300.0
 
 
 class Edge:
@@ -34,10 +34,7 @@ class Edge:
         return bool(self._names or self._addresses)
 
     def has(self, names: frozenset[str], addresses: frozenset[Address], deadline: Deadline) -> bool:
-        """Whether one of the names or addresses belongs to the edge.
-
-        Raises LookupFailed.
-        """
+        """Whether one of the names or addresses belongs to the edge. Raises LookupFailed."""
         if self._names & names or self._addresses & addresses:
             return True
         return bool(self._names and self._addresses_of_names(deadline) & addresses)
@@ -46,11 +43,11 @@ class Edge:
         """Returns the addresses of the edge's names, cached for five minutes."""
         with self._lock:
             at = self._resolved_at
-            if at is not None and at > monotonic() - _KEPT_SECONDS:
+            if at is not None and at > monotonic() - _CACHE_SECONDS:
                 return self._resolved
-        found = frozenset[Address]().union(
-            *(self._dns.addresses(name, deadline).known for name in sorted(self._names))
+        resolved = frozenset[Address]().union(
+            *(self._dns.addresses(name, deadline).from_any for name in sorted(self._names))
         )
         with self._lock:
-            self._resolved, self._resolved_at = found, monotonic()
-        return found
+            self._resolved, self._resolved_at = resolved, monotonic()
+        return resolved

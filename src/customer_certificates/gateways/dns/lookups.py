@@ -16,7 +16,7 @@ from dns.message import QueryMessage
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from ...config import ResolverAddress
+from ...setting_parsers import ResolverAddress
 from ..loop import Threads
 from ..outbound_http.deadline import Deadline
 from ..outbound_http.url import Address
@@ -26,7 +26,7 @@ LOOKUP_SECONDS = 5.0
 # most.
 _UDP_BYTES = 1232
 # Seconds to wait for a datagram, as one may be lost.
-_TRIES = (1.0, 2.0)
+_UDP_TIMEOUTS = (1.0, 2.0)
 _MOST_HOPS = 8
 _MOST_SYSTEM_RESOLVERS = 3
 _THREADS = Threads("dns", 8)
@@ -36,10 +36,7 @@ Outcome = Literal["found", "no_data", "nxdomain"]
 
 
 class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an error of the program
-    """A resolver gave no usable response.
-
-    `detail` names the resolver and the problem.
-    """
+    """A resolver gave no usable response. `detail` names the resolver and the problem."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -60,10 +57,7 @@ class Answer(NamedTuple):
 
 
 class Dns:
-    """Queries the configured resolvers, or the system's.
-
-    Any number of threads may use it.
-    """
+    """Queries the configured resolvers, or the system's. Any number of threads may use it."""
 
     def __init__(
         self, resolvers: Sequence[ResolverAddress] = (), seconds: float = LOOKUP_SECONDS
@@ -77,14 +71,11 @@ class Dns:
         return Deadline(self._seconds)
 
     def ask(self, name: str, kind: Kind, deadline: Deadline) -> list[Answer]:
-        """Returns the answer of each resolver.
-
-        Raises LookupFailed if one of them gives none.
-        """
+        """Returns the answer of each resolver. Raises LookupFailed if one of them gives none."""
         return _THREADS.run(
             lambda: [
                 _Question(resolver, RdataType[kind], deadline).answer(name)
-                for resolver in self._asked()
+                for resolver in self._queried()
             ]
         )
 
@@ -94,7 +85,7 @@ class Dns:
         Raises LookupFailed.
         """
         return _THREADS.run(
-            lambda: _Question(self._asked()[0], RdataType[kind], deadline).answer(name)
+            lambda: _Question(self._queried()[0], RdataType[kind], deadline).answer(name)
         )
 
     def addresses(self, name: str, deadline: Deadline) -> "Addresses":
@@ -111,30 +102,30 @@ class Dns:
             frozenset(sets[0].intersection(*sets)),
         )
 
-    def _asked(self) -> Sequence[ResolverAddress]:
+    def _queried(self) -> Sequence[ResolverAddress]:
         if self._resolvers:
             return self._resolvers
         # Read each time: the file changes when the machine changes its network.
         try:
-            found = [str(one) for one in dns.resolver.Resolver().nameservers]
+            servers = [str(server) for server in dns.resolver.Resolver().nameservers]
         except dns.resolver.NoResolverConfiguration:
-            found = list[str]()
-        addresses = [one for one in found if _is_address(one)]
+            servers = list[str]()
+        addresses = [server for server in servers if _is_address(server)]
         if not addresses:
             raise LookupFailed("The system has no DNS resolver. Set CC_DNS_RESOLVERS.")
-        return [ResolverAddress(one, 53) for one in addresses[:_MOST_SYSTEM_RESOLVERS]]
+        return [ResolverAddress(address, 53) for address in addresses[:_MOST_SYSTEM_RESOLVERS]]
 
 
 class Addresses(NamedTuple):
     """The combined answers.
 
-    `names` are the queried name and all aliases. `known` are the records from any resolver, and
-    `agreed` those from all of them.
+    `names` are the queried name and all aliases. `from_any` are the records from any resolver, and
+    `from_all` those from all of them.
     """
 
     names: frozenset[str]
-    known: frozenset[Address]
-    agreed: frozenset[Address]
+    from_any: frozenset[Address]
+    from_all: frozenset[Address]
 
 
 class _Question:
@@ -148,7 +139,7 @@ class _Question:
 
     def answer(self, name: str) -> Answer:
         """Returns the answer. Raises LookupFailed."""
-        self._reach(dns.name.from_text(name))
+        self._add_name(dns.name.from_text(name))
         while True:
             response = self._send(self._names[-1])
             self._follow(response)
@@ -165,7 +156,7 @@ class _Question:
             str(self._resolver), outcome, tuple(_text(name) for name in self._names), values
         )
 
-    def _reach(self, name: Name) -> None:
+    def _add_name(self, name: Name) -> None:
         if name in self._names:
             raise self._failure(f"a CNAME loop at {_text(name)}")
         if len(self._names) > _MOST_HOPS:
@@ -184,7 +175,7 @@ class _Question:
                 return
             if len(aliases) > 1:
                 raise self._failure(f"several CNAME records at {_text(self._names[-1])}")
-            self._reach(next(iter(aliases)).target)
+            self._add_name(next(iter(aliases)).target)
 
     def _values(self, response: QueryMessage) -> tuple[bytes, ...]:
         found = response.get_rrset(response.answer, self._names[-1], dns.rdataclass.IN, self._kind)
@@ -201,7 +192,7 @@ class _Question:
     def _send(self, name: Name) -> QueryMessage:
         """Returns a complete response. Raises LookupFailed."""
         query = dns.message.make_query(name, self._kind, use_edns=0, payload=_UDP_BYTES)
-        for seconds in _TRIES:
+        for seconds in _UDP_TIMEOUTS:
             try:
                 response, _ = dns.query.udp_with_fallback(
                     query,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...config import MasterKeyAddress
+from ...setting_parsers import MasterKeyAddress
 from .base import MasterKey, MasterKeyError, WrongMasterKey
 from .file import FileMasterKey, make
 
@@ -26,10 +26,7 @@ class MasterKeys:
         return list(self._by_id)
 
     def of(self, master_key_id: str) -> MasterKey:
-        """Returns the master key with that ID.
-
-        Raises WrongMasterKey if it is not configured.
-        """
+        """Returns the master key with that ID. Raises WrongMasterKey if it is not configured."""
         key = self._by_id.get(master_key_id)
         if key is None:
             raise WrongMasterKey(master_key_id)
@@ -42,9 +39,7 @@ class MasterKeys:
 
 
 def open_master_keys(
-    current: MasterKeyAddress,
-    retiring: Sequence[MasterKeyAddress],
-    transit_token: str | None,
+    current: MasterKeyAddress, retiring: Sequence[MasterKeyAddress], transit_token: str | None
 ) -> MasterKeys:
     """Opens the master keys at these addresses.
 

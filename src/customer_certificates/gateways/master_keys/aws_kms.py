@@ -9,24 +9,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ...crypto.secret import Secret
-from ...errors import Unavailable
-from .base import THREADS, MasterKeyError, WrongMasterKey
+from .base import THREADS, MasterKeyError, WrongMasterKey, unavailable
 
 _SETTINGS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 class AwsKmsMasterKey:
-    """A symmetric key in KMS.
-
-    The associated data is its encryption context.
-    """
+    """A symmetric key in KMS. The associated data is its encryption context."""
 
     def __init__(self, arn: str) -> None:
-        """`arn` is the key's.
-
-        Raises MasterKeyError if boto3 cannot connect.
-        """
+        """`arn` is the key's. Raises MasterKeyError if boto3 cannot connect."""
         self.id = f"aws-kms:{arn}"
         self._arn = arn
         try:
@@ -36,7 +29,6 @@ class AwsKmsMasterKey:
             raise MasterKeyError(f"The master key {self.id} cannot be used: {error}.") from error
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
-        """See MasterKey."""
         try:
             answer = THREADS.run(
                 self._client.encrypt,
@@ -45,11 +37,10 @@ class AwsKmsMasterKey:
                 EncryptionContext=_context(aad),
             )
         except (BotoCoreError, ClientError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         return bytes(answer["CiphertextBlob"])
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
-        """See MasterKey."""
         try:
             answer = THREADS.run(
                 self._client.decrypt,
@@ -60,13 +51,12 @@ class AwsKmsMasterKey:
         except ClientError as error:
             if error.response["Error"]["Code"] in _WRONG:
                 raise WrongMasterKey(self.id) from None
-            raise _unavailable() from error
+            raise unavailable() from error
         except BotoCoreError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         return Secret(bytes(answer["Plaintext"]))
 
     def close(self) -> None:
-        """See MasterKey."""
         self._client.close()
 
 
@@ -76,7 +66,3 @@ def _context(aad: bytes) -> dict[str, str]:
     AWS writes it to its log: it contains only a user's number.
     """
     return {"customer-certificates": aad.hex()}
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable("The master key is unavailable now. Retry later.", retry_after=5)

@@ -3,9 +3,10 @@
 from typing import Protocol
 
 from ...crypto.secret import Secret
+from ...errors import Unavailable
 from ..loop import Threads
 
-# The timeout of a request to a remote provider.
+# Requests to a remote provider wait in these threads.
 THREADS = Threads("master-key", 4)
 
 
@@ -16,15 +17,17 @@ class MasterKeyError(Exception):
     """
 
 
-class WrongMasterKey(Exception):  # noqa: N818 - it is the key that is wrong
+class WrongMasterKey(Exception):  # noqa: N818
     """The wrapped key belongs to another master key or user, or was modified."""
 
 
-class MasterKey(Protocol):
-    """Wraps data keys.
+def unavailable() -> Unavailable:
+    """Returns the error for a remote provider that does not respond."""
+    return Unavailable("The master key is unavailable now. Retry later.", retry_after=5)
 
-    A remote provider may be slow, or not respond.
-    """
+
+class MasterKey(Protocol):
+    """Wraps data keys. A remote provider may be slow, or not respond."""
 
     # Stored with each wrapped data key. Equal for the same key on all hosts.
     id: str
@@ -32,7 +35,7 @@ class MasterKey(Protocol):
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
         """Returns `data_key` wrapped.
 
-        Only `unwrap` with the same `associated` data reads it. Raises Unavailable.
+        Only `unwrap` with the same `aad` reads it. Raises Unavailable.
         """
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:

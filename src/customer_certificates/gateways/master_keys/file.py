@@ -19,10 +19,7 @@ _LONGEST = 200
 
 
 class FileMasterKey:
-    """Wraps with AES-256-GCM.
-
-    The wrapped key begins with the random nonce.
-    """
+    """Wraps with AES-256-GCM. The wrapped key begins with the random nonce."""
 
     def __init__(self, path: Path, *, by_default: bool = False) -> None:
         """Reads the key at `path`.
@@ -38,12 +35,10 @@ class FileMasterKey:
         self._cipher = AESGCM(key)
 
     def wrap(self, data_key: Secret, aad: bytes) -> bytes:
-        """See MasterKey."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, data_key.reveal(), aad)
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> Secret:
-        """See MasterKey."""
         nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
         try:
             return Secret(self._cipher.decrypt(nonce, sealed, aad))
@@ -62,19 +57,19 @@ def make(path: Path, *, by_default: bool = False) -> bool:
     """
     _require_safe_folders(path, by_default=by_default)
     text = _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode() + "\n"
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
             # If two processes create it at once, one of them wins.
-            os.link(half, path)
+            os.link(temporary, path)
         finally:
-            half.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         _flush(path.parent)
     except FileExistsError:
         return False

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from ...config import Network
+from ...setting_parsers import Network
 from .url import Address
 
 _NETWORKS = {

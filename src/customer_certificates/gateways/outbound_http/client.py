@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
 
-from ...config import Network
+from ...setting_parsers import Network
 from .blocked_addresses import AddressRules
 from .deadline import Deadline, Incoming
 from .errors import TargetForbidden, TargetUnreachable

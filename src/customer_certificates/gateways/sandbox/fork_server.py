@@ -17,14 +17,13 @@ from .process import ORDER, Work
 
 _ORDER_SECONDS = 10
 _END_SECONDS = 1
-_CODE = "import sys; sys.path[:] = {}; from {} import fork_nurseries; fork_nurseries({}, {!r})"
+_CODE = (
+    "import sys; sys.path[:] = {}; from {} import serve_fork_servers; serve_fork_servers({}, {!r})"
+)
 
 
 class ForkServer:
-    """Starts and stops sandbox processes.
-
-    Not safe for two threads at once.
-    """
+    """Starts and stops sandbox processes. Not safe for two threads at once."""
 
     def __init__(
         self, prepare: Callable[[bytes], Work], data: bytes, *, cpu_seconds: float
@@ -36,12 +35,12 @@ class ForkServer:
         respond, RuntimeError if `prepare` fails.
         """
         self._number = 0
-        self._channel, theirs = socket.socketpair()
+        self._channel, child_end = socket.socketpair()
         self._channel.settimeout(_ORDER_SECONDS)
         module, name = prepare.__module__, prepare.__qualname__
         try:
-            with theirs:
-                _template.fork(theirs, module)
+            with child_end:
+                _template.fork(child_end, module)
             send(self._channel, f"{module} {name} {cpu_seconds} ".encode() + data)
             answer = receive(self._channel)
             (self._number,) = ORDER.unpack(answer[: ORDER.size])
@@ -56,14 +55,11 @@ class ForkServer:
             raise
 
     def start(self) -> tuple[int, socket.socket]:
-        """Returns a new child's process ID and the pipe to it.
-
-        Raises OSError or EOFError.
-        """
-        pipe, theirs = socket.socketpair()
+        """Returns a new child's process ID and the pipe to it. Raises OSError or EOFError."""
+        pipe, child_end = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(self._channel, [ORDER.pack(0)], [theirs.fileno()])
+            with child_end:
+                socket.send_fds(self._channel, [ORDER.pack(0)], [child_end.fileno()])
                 number = self._answer()
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
@@ -118,28 +114,19 @@ class _Template:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, module: str) -> socket.socket:
-        """Starts the process, which imports `module`, unless it runs.
-
-        Raises OSError.
-        """
+        """Starts the process, which imports `module`, unless it runs. Raises OSError."""
         with self._lock:
             if self._channel is None:
                 self._channel, self._process = _started(module)
             return self._channel
 
     def fork(self, channel: socket.socket, module: str) -> None:
-        """Forks a fork server that takes orders from the other end of `channel`.
-
-        Raises OSError.
-        """
+        """Forks a fork server that takes orders from the other end of `channel`. Raises OSError."""
         # One byte with a descriptor is sent atomically, even if several processes send at once.
         socket.send_fds(self.start(module), [b"1"], [channel.fileno()])
 
     def forget(self) -> None:
-        """Stops the process if this one started it.
-
-        The next fork server comes from a new one.
-        """
+        """Stops the process if this one started it. The next fork server comes from a new one."""
         with self._lock:
             if self._channel:
                 self._channel.close()
@@ -163,18 +150,18 @@ def prepare_to_fork(module: str) -> None:
 
 
 def _started(module: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    channel, theirs = socket.socketpair()
+    channel, child_end = socket.socketpair()
     channel.settimeout(_ORDER_SECONDS)
-    with theirs:
-        code = _CODE.format(sys.path, child.__name__, theirs.fileno(), module)
+    with child_end:
+        code = _CODE.format(sys.path, child.__name__, child_end.fileno(), module)
         try:
-            process = subprocess.Popen(  # noqa: S603 - nobody's words but our own
+            process = subprocess.Popen(  # noqa: S603 - no part of it comes from outside
                 [sys.executable, "-c", code],
                 # The environment contains passwords and keys, which no child needs. HOME is needed
                 # to find packages that are installed for this account.
                 env={"HOME": str(Path.home())},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 # Ctrl-C is for the worker, which has requests to finish before it exits.
                 start_new_session=True,
             )

@@ -19,10 +19,7 @@ class Incoming:
         self._received = bytearray()
 
     def add(self, part: bytes) -> bytes | None:
-        """Returns the message once it is complete.
-
-        Raises EOFError if the stream ends before.
-        """
+        """Returns the message once it is complete. Raises EOFError if the stream ends before."""
         if not part:
             raise EOFError
         received = self._received
@@ -35,18 +32,12 @@ class Incoming:
 
 
 def send(pipe: socket.socket, message: bytes) -> None:
-    """Sends one message.
-
-    Raises OSError if the other side is closed or does not read in time.
-    """
+    """Sends one message. Raises OSError if the other side is closed or does not read in time."""
     pipe.sendall(framed(message))
 
 
 def receive(pipe: socket.socket) -> bytes:
-    """Returns the next message.
-
-    Raises EOFError or OSError if the other side is closed or late.
-    """
+    """Returns the next message. Raises EOFError or OSError if the other side is closed or late."""
     incoming = Incoming()
     while (message := incoming.add(pipe.recv(READ_BYTES))) is None:
         pass

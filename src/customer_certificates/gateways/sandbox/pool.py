@@ -19,21 +19,21 @@ from .fork_server import ForkServer
 from .framing import READ_BYTES, Incoming, framed
 from .process import CPU, DONE, OUT_OF_MEMORY, Work
 
-Ending = Literal["cpu", "memory", "crash", "late", "died"]
+ExitReason = Literal["cpu", "memory", "crash", "timeout", "killed"]
 
 _CPU_SECONDS = 2.0
 _CPU_SECONDS_A_MINUTE = 30.0
-_WAITING_OF_ONE = 32
+_WAITING_PER_SLOT = 32
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 # To start or stop a child takes milliseconds.
-_THREADS = loop.Threads("children", 2)
+_THREADS = loop.Threads("sandbox", 2)
 
 _log = logging.getLogger(__name__)
 
 
-class ResourceLimitExceeded(Exception):  # noqa: N818 - it says something of the request, not of the pool
+class ResourceLimitExceeded(Exception):  # noqa: N818 - the request is the cause
     """The request exceeded the limits of its child.
 
     It used 2 s of CPU time, or two children exceeded their memory or crashed.
@@ -42,7 +42,7 @@ class ResourceLimitExceeded(Exception):  # noqa: N818 - it says something of the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Child:
-    nursery: ForkServer
+    fork_server: ForkServer
     number: int
     pipe: socket.socket
 
@@ -61,7 +61,7 @@ class SandboxPool:
         data: bytes,
         *,
         size: int,
-        count: Callable[[Ending], None],
+        on_exit: Callable[[ExitReason], None],
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts `size` children in the background.
@@ -72,23 +72,23 @@ class SandboxPool:
 
         `prepare`, a function at the top of a module, is called with `data` once before children are
         forked. It returns the work function, which each child calls with a request. It must load
-        everything that the work needs, as children can open nothing. `count` is called for each
+        everything that the work needs, as children can open nothing. `on_exit` is called for each
         child that ended.
         """
         self._prepare = prepare
         self._data = data
-        self._count = count
-        self._nursery: ForkServer | None = None
+        self._on_exit = on_exit
+        self._fork_server: ForkServer | None = None
         # The last used child is the next: its memory is warm.
         self._idle: list[_Child] = []
-        self._slots = Slots(size, on_refusal, waiting_per_slot=_WAITING_OF_ONE)
+        self._slots = Slots(size, on_refusal, waiting_per_slot=_WAITING_PER_SLOT)
         self._budget = CpuBudget(_CPU_SECONDS_A_MINUTE, on_refusal)
-        self._births = threading.Lock()
+        self._spawn_lock = threading.Lock()
         self._missing = size
         self._not_before = 0.0
         self._closed = False
-        self._begun: Future[None] = Future()
-        threading.Thread(target=self._begin, name="children", daemon=True).start()
+        self._started: Future[None] = Future()
+        threading.Thread(target=self._start_all, name="sandbox", daemon=True).start()
 
     def run(self, request: bytes) -> bytes:
         """Returns the result of the work on `request`.
@@ -98,7 +98,7 @@ class SandboxPool:
         Unavailable if no child is free, or two died for other reasons, or after 10 s. Raises
         RuntimeError if the work raised an exception: it has the location, but not the message.
         """
-        if self._has_begun():
+        if self._has_started():
             with self._slots.hold():
                 self._budget.require()
                 for is_last in (False, True):
@@ -106,7 +106,7 @@ class SandboxPool:
                     # Each slot has a child, unless it could not be started.
                     if not self._idle:
                         break
-                    answer = self._ask(self._idle.pop(), request, is_last)
+                    answer = self._send(self._idle.pop(), request, is_last)
                     if answer is not None:
                         return answer
         raise Unavailable(
@@ -115,45 +115,42 @@ class SandboxPool:
         )
 
     def close(self) -> None:
-        """Kills all children.
-
-        Requests in progress raise Unavailable.
-        """
-        with self._births:
+        """Kills all children. Requests in progress raise Unavailable."""
+        with self._spawn_lock:
             self._closed = True
-            if self._nursery:
-                self._nursery.close()
+            if self._fork_server:
+                self._fork_server.close()
         while self._idle:
             self._idle.pop().pipe.close()
 
-    def _has_begun(self) -> bool:
+    def _has_started(self) -> bool:
         with suppress(TimeoutError):
-            loop.result(self._begun, _START_SECONDS)
-        return self._begun.done()
+            loop.result(self._started, _START_SECONDS)
+        return self._started.done()
 
-    def _ask(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
+    def _send(self, child: _Child, request: bytes, is_last: bool) -> bytes | None:
         """Returns the answer.
 
         Returns None if the child died and the request may not be the cause.
         """
         try:
-            answer = _exchanged(child.pipe, request)
+            answer = _exchange(child.pipe, request)
         except TimeoutError:
             # Not because of its CPU limit, which kills it. The machine is busy, or the child was
             # stopped.
-            self._replace(child, "late")
+            self._replace(child, "timeout")
             raise Unavailable(
                 "The validation took too long. Retry after the delay in Retry-After.", retry_after=1
             ) from None
         except (OSError, EOFError):
-            ending = self._replace(child)
+            reason = self._replace(child)
             # An earlier request may have fragmented or exhausted the memory.
-            if ending == "cpu" or (is_last and ending in ("memory", "crash")):
+            if reason == "cpu" or (is_last and reason in ("memory", "crash")):
                 self._budget.spend(_CPU_SECONDS)
-                raise ResourceLimitExceeded(ending) from None
+                raise ResourceLimitExceeded(reason) from None
             return None
         except BaseException:
-            self._replace(child, "died")
+            self._replace(child, "killed")
             raise
         self._idle.append(child)
         (microseconds,), answer = CPU.unpack(answer[: CPU.size]), answer[CPU.size :]
@@ -162,55 +159,49 @@ class SandboxPool:
             return answer[1:]
         raise RuntimeError(f"In a sandbox process: {answer[1:].decode()}")
 
-    def _replace(self, child: _Child, known: Ending | None = None) -> Ending:
-        """Replaces a child.
+    def _replace(self, child: _Child, reason: ExitReason | None = None) -> ExitReason:
+        """Replaces a child. The request waits for that, as it has failed anyway."""
+        return _THREADS.run(self._replace_now, child, reason)
 
-        The request waits for that, as it has failed anyway.
-        """
-        return _THREADS.run(self._replace_now, child, known)
-
-    def _replace_now(self, child: _Child, known: Ending | None) -> Ending:
+    def _replace_now(self, child: _Child, reason: ExitReason | None) -> ExitReason:
         child.pipe.close()
-        with self._births:
+        with self._spawn_lock:
             status = self._end(child)
-            ending = known or _ending(status)
+            reason = reason or _exit_reason(status)
             if not self._closed:
-                self._count(ending)
-                _log.warning("A sandbox process ended and is replaced: %s", ending)
+                self._on_exit(reason)
+                _log.warning("A sandbox process ended and is replaced: %s", reason)
             self._missing += 1
             self._fill()
-        return ending
+        return reason
 
     def _end(self, child: _Child) -> int:
         try:
-            return child.nursery.end(child.number)
+            return child.fork_server.end(child.number)
         except (OSError, EOFError):
             # The fork server has exited, and its children with it.
-            self._forget(child.nursery)
+            self._forget(child.fork_server)
             return -SIGKILL
 
-    def _begin(self) -> None:
-        with self._births:
+    def _start_all(self) -> None:
+        with self._spawn_lock:
             self._fill()
-        self._begun.set_result(None)
+        self._started.set_result(None)
 
     def _start_missing(self) -> None:
         """Retries with one request in a second, if children could not be started."""
         if self._missing and monotonic() >= self._not_before:
-            _THREADS.run(self._fill_unless_another_does)
+            _THREADS.run(self._fill_if_unlocked)
 
-    def _fill_unless_another_does(self) -> None:
-        if self._births.acquire(False):
+    def _fill_if_unlocked(self) -> None:
+        if self._spawn_lock.acquire(False):
             try:
                 self._fill()
             finally:
-                self._births.release()
+                self._spawn_lock.release()
 
     def _fill(self) -> None:
-        """Starts the missing children.
-
-        The caller holds the spawn lock.
-        """
+        """Starts the missing children. The caller holds the spawn lock."""
         try:
             while self._missing and not self._closed:
                 self._idle.append(self._start())
@@ -227,33 +218,30 @@ class SandboxPool:
             return self._fork()
 
     def _fork(self) -> _Child:
-        if self._nursery is None:
-            self._nursery = ForkServer(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
-        nursery = self._nursery
+        if self._fork_server is None:
+            self._fork_server = ForkServer(self._prepare, self._data, cpu_seconds=_CPU_SECONDS)
+        fork_server = self._fork_server
         try:
-            number, pipe = nursery.start()
+            number, pipe = fork_server.start()
         except (OSError, EOFError):
-            self._forget(nursery)
+            self._forget(fork_server)
             raise
         pipe.setblocking(False)
-        return _Child(nursery, number, pipe)
+        return _Child(fork_server, number, pipe)
 
-    def _forget(self, nursery: ForkServer) -> None:
-        nursery.close()
-        if self._nursery is nursery:
-            self._nursery = None
+    def _forget(self, fork_server: ForkServer) -> None:
+        fork_server.close()
+        if self._fork_server is fork_server:
+            self._fork_server = None
 
 
-def _exchanged(pipe: socket.socket, request: bytes) -> bytes:
-    """Returns the answer to `request`.
-
-    Raises TimeoutError, OSError or EOFError.
-    """
+def _exchange(pipe: socket.socket, request: bytes) -> bytes:
+    """Returns the answer to `request`. Raises TimeoutError, OSError or EOFError."""
     until = monotonic() + _ANSWER_SECONDS
-    rest = memoryview(framed(request))
-    while rest:
+    unsent = memoryview(framed(request))
+    while unsent:
         try:
-            rest = rest[pipe.send(rest) :]
+            unsent = unsent[pipe.send(unsent) :]
         except BlockingIOError:
             _wait(pipe, until, write=True)
     incoming = Incoming()
@@ -273,10 +261,10 @@ def _wait(pipe: socket.socket, until: float, *, write: bool = False) -> None:
         raise TimeoutError
 
 
-def _ending(status: int) -> Ending:
+def _exit_reason(status: int) -> ExitReason:
     if status == -SIGPROF:
         return "cpu"
     if status == OUT_OF_MEMORY:
         return "memory"
     # The child causes the other signals itself. SIGKILL comes from outside.
-    return "crash" if status < 0 and status != -SIGKILL else "died"
+    return "crash" if status < 0 and status != -SIGKILL else "killed"

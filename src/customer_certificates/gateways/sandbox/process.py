@@ -31,10 +31,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NICENESS = 5
 # A worker sends each order as a whole.
-_TELL_SECONDS = 5
+_ORDER_SECONDS = 5
 
 
-def fork_nurseries(descriptor: int, module: str) -> None:
+def serve_fork_servers(descriptor: int, module: str) -> None:
     """The template: imports `module`, then forks a fork server for each socket.
 
     Any number of processes may send sockets on its channel, `descriptor`. It runs until the last of
@@ -55,20 +55,20 @@ def fork_nurseries(descriptor: int, module: str) -> None:
             order, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
             if not order:
                 break
-            for given in descriptors:
+            for received in descriptors:
                 # The worker may have exited. If a fork fails, the worker sees the end of the
                 # stream.
-                with socket.socket(fileno=given) as nursery, suppress(OSError, EOFError):
-                    _fork_nursery(nursery, channel)
+                with socket.socket(fileno=received) as orders, suppress(OSError, EOFError):
+                    _fork_server(orders, channel)
 
 
-def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
+def _fork_server(channel: socket.socket, others: socket.socket) -> None:
     """Forks a process that prepares its work, and takes orders on `channel`.
 
     The first messages are the module and name of the function that prepares, the CPU seconds of a
     request, and the data. The response is the process ID of the fork server, or 0 and the error.
     """
-    channel.settimeout(_TELL_SECONDS)
+    channel.settimeout(_ORDER_SECONDS)
     module, name, cpu_seconds, data = receive(channel).split(b" ", 3)
     try:
         work = _prepared(module.decode(), name.decode(), data)
@@ -84,9 +84,9 @@ def _fork_nursery(channel: socket.socket, others: socket.socket) -> None:
         others.close()
         channel.settimeout(None)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _keep_quiet()
+        _silence()
         send(channel, ORDER.pack(os.getpid()))
-        _obey(channel, work, float(cpu_seconds))
+        _take_orders(channel, work, float(cpu_seconds))
     finally:
         os._exit(0)
 
@@ -98,7 +98,7 @@ def _prepared(module: str, name: str, data: bytes) -> Work:
     return work
 
 
-def _obey(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
+def _take_orders(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
     """The fork server: forks and reaps children on request.
 
     An order is 0 and the child's pipe; the response is the child's ID, or the negative errno. Or an
@@ -125,7 +125,7 @@ def _obey(channel: socket.socket, work: Work, cpu_seconds: float) -> None:
 
 
 def _fork(channel: socket.socket, descriptor: int, work: Work, cpu_seconds: float) -> int:
-    nursery = os.getpid()
+    fork_server = os.getpid()
     try:
         child = os.fork()
     except OSError as error:
@@ -135,10 +135,10 @@ def _fork(channel: socket.socket, descriptor: int, work: Work, cpu_seconds: floa
     code = 1
     try:
         channel.close()
-        _limit(nursery)
+        _limit(fork_server)
         # Kept open until the exit: the reader of its end expects an exit status then.
         pipe = socket.socket(fileno=descriptor)
-        _live(pipe, work, cpu_seconds)
+        _answer_requests(pipe, work, cpu_seconds)
         code = 0
     except MemoryError:
         code = OUT_OF_MEMORY
@@ -152,27 +152,27 @@ def _end(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _keep_quiet() -> None:
+def _silence() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
     os.close(nothing)
 
 
-def _limit(nursery: int) -> None:
+def _limit(fork_server: int) -> None:
     """Limits the child: no files, no sockets, 256 MiB, and no survival of its parent."""
     if sys.platform == "linux":
         control = ctypes.CDLL(None).prctl
         control(_PR_SET_PDEATHSIG, signal.SIGKILL)
         control(_PR_SET_DUMPABLE, 0)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    if os.getppid() != nursery:
+    if os.getppid() != fork_server:
         os._exit(0)
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(limit, (0, 0))
 
 
-def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
+def _answer_requests(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
     """Answers requests until the worker closes its end of the pipe."""
     with suppress(EOFError):
         while True:
@@ -180,19 +180,19 @@ def _live(pipe: socket.socket, work: Work, cpu_seconds: float) -> None:
             # Exact, unlike RLIMIT_CPU, which counts whole seconds. The kernel kills the process,
             # even if native code holds the interpreter.
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-            begun = process_time()
+            started = process_time()
             try:
                 answer = DONE + work(request)
             except MemoryError:
                 raise
             except BaseException as defect:
-                answer = DEFECT + _place(defect)
+                answer = DEFECT + _location(defect)
             # The remaining time is not for reading the next request.
             signal.setitimer(signal.ITIMER_PROF, 0)
-            send(pipe, CPU.pack(int(1e6 * (process_time() - begun))) + answer)
+            send(pipe, CPU.pack(int(1e6 * (process_time() - started))) + answer)
 
 
-def _place(defect: BaseException) -> bytes:
+def _location(defect: BaseException) -> bytes:
     """Returns the exception's type and location, without its message.
 
     The message may contain a private key.

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, DateTime, bindparam, select
 
-from ...config import ProbeAddress
 from ...gateways.database import Database
 from ...gateways.database.sql_functions import names_of
 from ...gateways.tls_probe import ProbeFailure
 from ...models import Certificate, Event
 from ...pki.selection import best, decide
+from ...setting_parsers import ProbeAddress
 from ..certificates.candidates import Candidates, Found
 from ..principal import Principal
 from .reports import Report, Reported, TerminatorReports

@@ -33,7 +33,7 @@ class Passwords:
         self._hashes = PasswordHashes(cost)
         self._metrics = metrics
         self._slots = Slots(
-            1, metrics.refused_busy, capacity=waiting, waiting_per_slot=_WAITING_OF_ONE
+            1, metrics.request_rejected, capacity=waiting, waiting_per_slot=_WAITING_OF_ONE
         )
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
 

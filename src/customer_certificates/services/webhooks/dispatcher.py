@@ -108,7 +108,7 @@ class Dispatcher:
         self._now = now
         self._poll_seconds = poll_seconds
         self._quick, self._slow = (
-            Slots(size, metrics.refused_busy, waiting_per_slot=0)
+            Slots(size, metrics.request_rejected, waiting_per_slot=0)
             for size in (_QUICK_SENDERS, _SLOW_SENDERS)
         )
         self._threads = ThreadPoolExecutor(_QUICK_SENDERS + _SLOW_SENDERS, "sending")

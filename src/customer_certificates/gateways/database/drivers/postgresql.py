@@ -1,4 +1,4 @@
-"""What only PostgreSQL needs: how to connect, and libpq's prepared statements."""
+"""PostgreSQL: its connections and prepared statements."""
 
 from collections.abc import Callable
 from threading import Event
@@ -15,11 +15,11 @@ from sqlalchemy import select as select_of
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
 
-from .. import loop
+from ... import loop
+from ..prepared import DriverStatement, Row, SecondTrip, Tenant
+from ..sql_functions import EVENTS_CHANNEL
 from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
 from .pipeline import Pipe as Pipe
-from .prepared import Row, SentStatement, Tenant
-from .sql_functions import EVENTS_CHANNEL
 
 _READY = {
     (True, False): Ready.R,
@@ -29,7 +29,7 @@ _READY = {
 }
 _CONNECTING = loop.Threads("connecting", 4)
 # A listener notices a shutdown within this time.
-_LOOK_SECONDS = 1.0
+_SHUTDOWN_CHECK_SECONDS = 1.0
 # The server's log is not affected.
 has_log_file = False
 has_one_writer = False
@@ -71,12 +71,12 @@ class WaitingConnection(psycopg.Connection[Any]):
         if not loop.is_inside() or timeout is not None:
             return super().wait(gen, interval, timeout)
         try:
-            wanted = next(gen)
+            awaited = next(gen)
             while True:
                 ready = loop.until_ready(
-                    self.pgconn.socket, read=bool(wanted & Wait.R), write=bool(wanted & Wait.W)
+                    self.pgconn.socket, read=bool(awaited & Wait.R), write=bool(awaited & Wait.W)
                 )
-                wanted = gen.send(_READY[ready])
+                awaited = gen.send(_READY[ready])
         except StopIteration as end:
             return end.value
 
@@ -121,21 +121,18 @@ def short_lock_timeout() -> Select[str]:
     return select_of(func.set_config("lock_timeout", "100ms", true()))
 
 
-def held_names(url: URL) -> None:
+def file_locks(url: URL) -> None:
     """Returns None: PostgreSQL locks rows, so no request waits for unrelated ones."""
 
 
-def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
-    """Calls `heard` for each notification, and once at the start.
-
-    Runs until `closing` is set.
-    """
+def listen(connection: Any, on_notification: Callable[[], None], closing: Event) -> None:
+    """Calls `on_notification` for each notification and at the start, until `closing` is set."""
     connection.autocommit = True
     connection.execute(f"LISTEN {EVENTS_CHANNEL}")
-    heard()
+    on_notification()
     while not closing.is_set():
-        for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-            heard()
+        for _ in connection.notifies(timeout=_SHUTDOWN_CHECK_SECONDS, stop_after=1):
+            on_notification()
 
 
 def truncate_log(connection: object) -> bool:
@@ -167,7 +164,7 @@ def may_have_committed(error: Any) -> bool:
 
 
 class DriverConnection:
-    """Prepares each statement on one connection at its first use.
+    """The DriverConnection of PostgreSQL. Prepares each statement at its first use.
 
     Speaks to libpq directly. A row by its key costs half of a cursor's, and an insert within a
     transaction a quarter of SQLAlchemy's.
@@ -182,13 +179,9 @@ class DriverConnection:
         self._prepared = 0
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of the statement.
-
-        Errors are psycopg's.
-        """
         return self._run_all([(name, sql, parameters)])[0]
 
-    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[DriverStatement]) -> list[list[Row]]:
         """Returns the rows of each statement, in one trip to the server.
 
         Statements in libpq's pipeline mode up to one sync form a transaction, unless they are
@@ -197,15 +190,11 @@ class DriverConnection:
         return self._run_all(statements)
 
     def run_two_step_transaction(
-        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
+        self, first_trip: list[DriverStatement], second_trip: SecondTrip
     ) -> list[list[Row]]:
-        """Returns the rows of `first` and of the statements from `then`.
-
-        All of them are one transaction.
-        """
         try:
-            rows = self._run_all(first, before=b"BEGIN")
-            return rows + self._run_all(then(rows), after=b"COMMIT")
+            rows = self._run_all(first_trip, before=b"BEGIN")
+            return rows + self._run_all(second_trip(rows), after=b"COMMIT")
         except BaseException:
             if self._libpq.transaction_status in _OPEN:
                 self._command(b"ROLLBACK")
@@ -220,20 +209,19 @@ class DriverConnection:
             self._command(f"BEGIN; SET LOCAL cc.tenant = '{tenant}'".encode())
 
     def close(self) -> None:
-        """Closes the connection."""
         self._connection.close()
 
     def _run_all(
         self,
-        statements: list[SentStatement],
+        statements: list[DriverStatement],
         before: bytes | None = None,
         after: bytes | None = None,
     ) -> list[list[Row]]:
         libpq = self._libpq
         # A value that the driver cannot send is found before anything is sent.
         dumped = [self._values.dumped(values) for _, _, values in statements]
-        fresh: list[str] = []
-        places: list[int] = []
+        unconfirmed: list[str] = []
+        positions: list[int] = []
         count = 0
         libpq.enter_pipeline_mode()
         if before:
@@ -243,10 +231,10 @@ class DriverConnection:
             prepared = self._names.get(name)
             if prepared is None:
                 prepared = self._send_prepare(name, sql)
-                fresh.append(name)
+                unconfirmed.append(name)
                 count += 1
             send_prepared(libpq, prepared, values)
-            places.append(count)
+            positions.append(count)
             count += 1
         if after:
             libpq.send_query_params(after, None)
@@ -255,10 +243,10 @@ class DriverConnection:
         libpq.exit_pipeline_mode()
         for result in results:
             if result.status not in DONE:
-                for name in fresh:
+                for name in unconfirmed:
                     self._names.pop(name, None)
                 raise self._failed(result)
-        return [self._values.rows(results[place]) for place in places]
+        return [self._values.rows(results[position]) for position in positions]
 
     def _results(self, last: ExecStatus | None) -> list[Any]:
         """Returns the results up to the status `last`, or up to the end."""

@@ -6,7 +6,7 @@ from psycopg import OperationalError, errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
 
-from .prepared import Row
+from ..prepared import Row
 
 _BINARY = 1
 DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)

@@ -10,13 +10,13 @@ from typing import Any
 from psycopg import OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 
-from .. import loop
-from .hang_watchdog import HangWatchdog
+from ... import loop
+from ..hang_watchdog import HangWatchdog
+from ..prepared import Prepared, Row, TenantStatement
 from .libpq import DONE, OUTDATED, Values, connection_lost, send_prepared
-from .prepared import IdentifiedStatement, Prepared, Row
 
 _MOST_IN_BATCH = 64
-_LOOK_SECONDS = 0.1
+_RESET_CHECK_SECONDS = 0.1
 # A read by key has one good plan, by indexes, whatever its parameters and the statistics are. With
 # the default, PostgreSQL plans some of them again at each execution, which takes longer than the
 # execution.
@@ -25,7 +25,7 @@ _BY_KEY = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 
 @dataclass(slots=True, eq=False)
 class _Read:
-    statement: IdentifiedStatement
+    statement: TenantStatement
     rows: asyncio.Future[list[Row]]
     was_lost: bool = False
     was_outdated: bool = False
@@ -41,31 +41,28 @@ class Pipe:
     statements by key: a slow one delays all others.
     """
 
-    def __init__(self, connect: Callable[[], Any], scope: Prepared, watch: HangWatchdog) -> None:
+    def __init__(self, connect: Callable[[], Any], scope: Prepared, watchdog: HangWatchdog) -> None:
         """`connect` opens a connection of psycopg, and may block.
 
         `scope` is the statement that sets the tenant.
         """
         self._connect = connect
         self._scope = scope
-        self._watch = watch
+        self._watchdog = watchdog
         self._waiting: deque[_Read] = deque()
-        self._alone: deque[_Read] = deque()
+        self._repeated: deque[_Read] = deque()
         self._in_flight: list[_Read] = []
         self._results: list[Any] = []
         self._connection: Any = None
         self._descriptor = -1
-        self._names: dict[str, bytes] = {}
-        self._fresh: list[str] = []
-        self._made = 0
+        self._prepared_names: dict[str, bytes] = {}
+        self._unconfirmed: list[str] = []
+        self._prepared = 0
         self._is_scheduled = False
         self._opening: asyncio.Task[None] | None = None
 
-    def read(self, statement: IdentifiedStatement) -> list[Row]:
-        """Returns the rows of `statement`.
-
-        Call this in a greenlet. Errors are psycopg's.
-        """
+    def read(self, statement: TenantStatement) -> list[Row]:
+        """Returns the rows of `statement`. Call this in a greenlet. Errors are psycopg's."""
         self._loop = asyncio.get_running_loop()
         rows: asyncio.Future[list[Row]] = self._loop.create_future()
         self._waiting.append(_Read(statement, rows))
@@ -73,10 +70,7 @@ class Pipe:
         return loop.wait_for(rows)
 
     def close(self) -> None:
-        """Closes the connection.
-
-        Waiting statements fail.
-        """
+        """Closes the connection. Waiting statements fail."""
         self._lose(may_repeat=False)
 
     def _schedule(self) -> None:
@@ -86,29 +80,29 @@ class Pipe:
 
     def _send(self) -> None:
         self._is_scheduled = False
-        if self._in_flight or not (self._waiting or self._alone):
+        if self._in_flight or not (self._waiting or self._repeated):
             return
         if self._connection is None:
             if self._opening is None:
                 self._opening = self._loop.create_task(self._open())
             return
-        count = 1 if self._alone else min(len(self._waiting), _MOST_IN_BATCH)
-        queue = self._alone or self._waiting
+        count = 1 if self._repeated else min(len(self._waiting), _MOST_IN_BATCH)
+        queue = self._repeated or self._waiting
         batch = [queue.popleft() for _ in range(count)]
         try:
             for read in batch:
-                self._put(read)
+                self._send_read(read)
             if not self._in_flight:
                 self._schedule()
                 return
             self._libpq.pipeline_sync()
-            self._watch.begin(self, self._descriptor)
+            self._watchdog.begin(self, self._descriptor)
             self._flush()
         except OperationalError:
             self._in_flight = batch
             self._lose()
 
-    def _put(self, read: _Read) -> None:
+    def _send_read(self, read: _Read) -> None:
         statement = read.statement
         try:
             parameters = self._values.dumped(statement.parameters)
@@ -118,17 +112,17 @@ class Pipe:
             return
         read.results = 2
         scope = self._scope
-        identity = self._values.dumped(scope.parameters({"tenant": str(statement.tenant)}))
-        self._put_one(read, scope.name, scope.sql, identity)
-        self._put_one(read, statement.name, statement.sql, parameters)
+        tenant = self._values.dumped(scope.parameters({"tenant": str(statement.tenant)}))
+        self._send_statement(read, scope.name, scope.sql, tenant)
+        self._send_statement(read, statement.name, statement.sql, parameters)
         self._in_flight.append(read)
 
-    def _put_one(self, read: _Read, name: str, sql: str, parameters: Any) -> None:
-        prepared = self._names.get(name)
+    def _send_statement(self, read: _Read, name: str, sql: str, parameters: Any) -> None:
+        prepared = self._prepared_names.get(name)
         if prepared is None:
-            self._made += 1
-            prepared = self._names[name] = f"{name}_p{self._made}".encode()
-            self._fresh.append(name)
+            self._prepared += 1
+            prepared = self._prepared_names[name] = f"{name}_p{self._prepared}".encode()
+            self._unconfirmed.append(name)
             self._libpq.send_prepare(prepared, sql.encode())
             read.results += 1
         send_prepared(self._libpq, prepared, parameters)
@@ -166,32 +160,32 @@ class Pipe:
     def _end_batch(self) -> None:
         batch, self._in_flight = self._in_flight, list[_Read]()
         results, self._results = self._results, list[Any]()
-        self._watch.end(self)
-        fresh, self._fresh = self._fresh, list[str]()
+        self._watchdog.end(self)
+        unconfirmed, self._unconfirmed = self._unconfirmed, list[str]()
         at = 0
         for read in batch:
-            mine = results[at : at + read.results]
+            own = results[at : at + read.results]
             at += read.results
-            wrong = next((one for one in mine if one.status not in DONE), None)
-            if wrong is None:
-                rows = self._values.rows(mine[-1])
+            failed = next((result for result in own if result.status not in DONE), None)
+            if failed is None:
+                rows = self._values.rows(own[-1])
                 if not read.rows.done():
                     read.rows.set_result(rows)
                 continue
             # Whether statements of this batch were prepared is unknown.
-            for name in fresh:
-                self._names.pop(name, None)
-            if wrong.status == ExecStatus.PIPELINE_ABORTED:
-                self._alone.append(read)
+            for name in unconfirmed:
+                self._prepared_names.pop(name, None)
+            if failed.status == ExecStatus.PIPELINE_ABORTED:
+                self._repeated.append(read)
                 continue
-            error = errors.error_from_result(wrong)
+            error = errors.error_from_result(failed)
             if isinstance(error, OUTDATED) and not read.was_outdated:
-                self._names.clear()
+                self._prepared_names.clear()
                 read.was_outdated = True
-                self._alone.append(read)
+                self._repeated.append(read)
             else:
                 _fail(read, error)
-        if self._alone or self._waiting:
+        if self._repeated or self._waiting:
             self._schedule()
 
     async def _open(self) -> None:
@@ -199,19 +193,19 @@ class Pipe:
             connection = await self._loop.run_in_executor(None, self._connected)
         except Exception as error:
             self._opening = None
-            while self._waiting or self._alone:
-                _fail((self._alone or self._waiting).popleft(), error)
+            while self._waiting or self._repeated:
+                _fail((self._repeated or self._waiting).popleft(), error)
             return
         self._opening = None
         self._connection, self._libpq = connection, connection.pgconn
         self._descriptor = self._libpq.socket
         self._values = Values(connection)
-        self._names = {}
-        self._fresh = []
+        self._prepared_names = {}
+        self._unconfirmed = []
         self._results = []
         self._libpq.enter_pipeline_mode()
         self._loop.add_reader(self._descriptor, self._readable)
-        self._look(connection)
+        self._check_for_reset(connection)
         self._send()
 
     def _connected(self) -> Any:
@@ -220,7 +214,7 @@ class Pipe:
         connection.commit()
         return connection
 
-    def _look(self, connection: Any) -> None:
+    def _check_for_reset(self, connection: Any) -> None:
         """Detects a reset.
 
         When a peer resets a connection, libuv calls the reader once more, which may read only
@@ -233,14 +227,11 @@ class Pipe:
         poll.register(self._descriptor, 0)
         if poll.poll(0):
             self._readable()
-        self._loop.call_later(_LOOK_SECONDS, self._look, connection)
+        self._loop.call_later(_RESET_CHECK_SECONDS, self._check_for_reset, connection)
 
     def _lose(self, *, may_repeat: bool = True) -> None:
-        """Closes the connection.
-
-        Repeats statements in flight, unless they were repeated before.
-        """
-        self._watch.end(self)
+        """Closes the connection. Repeats statements in flight, unless they were repeated before."""
+        self._watchdog.end(self)
         if self._connection is not None:
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
@@ -248,16 +239,16 @@ class Pipe:
             self._connection = None
         lost, self._in_flight = self._in_flight, list[_Read]()
         if not may_repeat:
-            lost += [*self._alone, *self._waiting]
-            self._alone.clear()
+            lost += [*self._repeated, *self._waiting]
+            self._repeated.clear()
             self._waiting.clear()
         for read in lost:
-            if read.was_lost or not may_repeat or self._watch.is_hung:
+            if read.was_lost or not may_repeat or self._watchdog.is_hung:
                 _fail(read, connection_lost())
             else:
                 read.was_lost = True
                 self._waiting.append(read)
-        if self._waiting or self._alone:
+        if self._waiting or self._repeated:
             self._schedule()
 
 

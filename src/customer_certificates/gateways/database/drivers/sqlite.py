@@ -14,20 +14,15 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from ..files.file_locks import FileLocks
-from ..loop import Threads
-from .prepared import Row, SentStatement
+from ...files.file_locks import FileLocks
+from ...loop import Threads
+from ..prepared import DriverStatement, Row, SecondTrip
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 # Writers wait this long while a reader keeps the log from being truncated.
 _TRUNCATE_SECONDS = 0.05
 # SQLite overwrites deleted content with zeros. Only some builds do so by default.
-_SETTINGS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "foreign_keys = ON",
-    "secure_delete = ON",
-)
+_SETTINGS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
 # These threads wait for writers of other processes, and for the disk. Whole prepared transactions
 # run in them from begin to commit.
 _THREADS = Threads("sqlite", 2)
@@ -110,7 +105,7 @@ def scope() -> None:
     """Returns nothing: SQLite has no row-level security."""
 
 
-def held_names(url: URL) -> FileLocks:
+def file_locks(url: URL) -> FileLocks:
     """Returns the folder for locks, beside the file.
 
     One writer waits for any other, and SQLite does not say for which.
@@ -118,8 +113,8 @@ def held_names(url: URL) -> FileLocks:
     return FileLocks(Path(f"{url.database}-running"))
 
 
-def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
-    """Calls `heard` when the file has changed, and once at the start.
+def listen(connection: Any, on_notification: Callable[[], None], closing: Event) -> None:
+    """Calls `on_notification` when the file has changed, and once at the start.
 
     Runs until `closing` is set. No notification covers other writers, and a check costs
     microseconds.
@@ -129,8 +124,8 @@ def listen(connection: Any, heard: Callable[[], None], closing: Event) -> None:
         version = connection.execute("PRAGMA data_version").fetchone()
         if version != seen:
             seen = version
-            heard()
-        if closing.wait(_LOOK_SECONDS):
+            on_notification()
+        if closing.wait(_POLL_SECONDS):
             break
 
 
@@ -164,7 +159,7 @@ def may_have_committed(error: object) -> bool:
 
 
 class DriverConnection:
-    """Runs prepared statements; the driver caches them."""
+    """The DriverConnection of SQLite, whose module caches prepared statements."""
 
     descriptor: int | None = None
 
@@ -172,10 +167,9 @@ class DriverConnection:
         self._connection = connection
 
     def run(self, name: str, sql: str, parameters: list[Any]) -> list[Row]:
-        """Returns the rows of the statement. Errors are sqlite3's."""
         return self._connection.execute(sql, parameters).fetchall()
 
-    def run_pipeline(self, statements: list[SentStatement]) -> list[list[Row]]:
+    def run_pipeline(self, statements: list[DriverStatement]) -> list[list[Row]]:
         """Returns the rows of each statement.
 
         They form a transaction, unless they are within another.
@@ -185,21 +179,21 @@ class DriverConnection:
         return self.run_two_step_transaction(statements, lambda _rows: [])
 
     def run_two_step_transaction(
-        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
+        self, first_trip: list[DriverStatement], second_trip: SecondTrip
     ) -> list[list[Row]]:
-        """Returns the rows of `first` and of the statements from `then`.
+        """Returns the rows of all statements, which are one transaction.
 
-        All of them are one transaction. Runs in a thread: many rows would block the event loop.
+        Runs in a thread: many rows would block the event loop.
         """
-        return _THREADS.run(self._run_transaction, first, then)
+        return _THREADS.run(self._run_transaction, first_trip, second_trip)
 
     def _run_transaction(
-        self, first: list[SentStatement], then: Callable[[list[list[Row]]], list[SentStatement]]
+        self, first_trip: list[DriverStatement], second_trip: SecondTrip
     ) -> list[list[Row]]:
         self._connection.begin()
         try:
-            rows = [self.run(*statement) for statement in first]
-            rows += [self.run(*statement) for statement in then(rows)]
+            rows = [self.run(*statement) for statement in first_trip]
+            rows += [self.run(*statement) for statement in second_trip(rows)]
             self._connection.commit()
         except BaseException:
             self._connection.rollback()
@@ -207,11 +201,7 @@ class DriverConnection:
         return rows
 
     def begin(self, tenant: object) -> None:
-        """Does nothing: `configure` begins every transaction.
-
-        SQLite has no row-level security.
-        """
+        """Does nothing: `configure` begins every transaction. SQLite has no row-level security."""
 
     def close(self) -> None:
-        """Closes the connection."""
         self._connection.close()

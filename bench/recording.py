@@ -19,12 +19,12 @@ from customer_certificates.pki.names.policy import NamePolicy
 from customer_certificates.pki.validation import Validator
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
+from customer_certificates.services.certificates.parts import CertificateParts
 from customer_certificates.services.certificates.requests import Activation
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.validation import Validation
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.hostnames.changes import OwnershipRules
-from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.hostnames.ownership import Hostnames, OwnershipRules
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
 from customer_certificates.services.principal import Principal
@@ -97,16 +97,18 @@ def _certificates(
 ) -> Certificates:
     intermediates = Intermediates(database)
     return Certificates(
-        database,
-        Validation(children, intermediates, now, enforce=False),
-        intermediates,
-        Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
-        Revisions(database, now),
-        Audit(database, now),
-        events,
-        DataKeys(database, master_keys, now),
-        PrivateKeys(database),
-        now,
+        CertificateParts(
+            database,
+            Validation(children, intermediates, now, enforce=False),
+            intermediates,
+            Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
+            Revisions(database, now),
+            Audit(database, now),
+            events,
+            DataKeys(database, master_keys, now),
+            PrivateKeys(database),
+            now,
+        )
     )
 
 

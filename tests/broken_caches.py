@@ -21,11 +21,12 @@ from customer_certificates.cli import main
 from customer_certificates.config import Config
 from customer_certificates.gateways.cache.page_cache import Page
 from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.certificates import listing
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.versions.service import Versions
-from customer_certificates.services.etags import Tags, tag_of_revision
-from customer_certificates.services.principal import Principal, UserSnapshot
+from customer_certificates.services.etags import Tags, encode, tag_of_revision
+from customer_certificates.services.principal import Principal
 from customer_certificates.services.users.users import Users
 
 _HOLD_SECONDS = 0.03
@@ -192,19 +193,15 @@ class PagesListing(Listing):
     """Reads look in `UserPages` first."""
 
     def page(
-        self,
-        user_id: int,
-        wanted: CertificateFilter,
-        known: Tags,
-        about: UserSnapshot | None = None,
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         def load() -> Found:
-            tag, page = super(PagesListing, self).page(user_id, wanted, Tags())
+            tag, page = super(PagesListing, self).page(principal, user_id, criteria, Tags())
             assert page is not None
             return tag, page
 
-        tag, page = UserPages.current.read(user_id, wanted, load)
-        return tag, None if known.admit(tag) else page
+        tag, page = UserPages.current.read(user_id, criteria, load)
+        return tag, None if known_tags.admit(tag) else page
 
 
 class RowsFirstListing(Listing):
@@ -212,22 +209,18 @@ class RowsFirstListing(Listing):
     that comes between makes old rows the page of the new revision."""
 
     def page(
-        self,
-        user_id: int,
-        wanted: CertificateFilter,
-        known: Tags,
-        about: UserSnapshot | None = None,
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         tag = tag_of_revision(self._revisions.current(user_id))
-        if known.admit(tag):
+        if known_tags.admit(tag):
             return tag, None
-        old, page = self._read_page(user_id, wanted)
+        _tag_of_rows, views, next_after = self._read(user_id, criteria)
         time.sleep(_HOLD_SECONDS / 10)
         tag = tag_of_revision(self._revisions.current(user_id))
-        name = page.name.replace(old, tag)
+        name = listing.cache_key(user_id, tag, criteria)
         kept = self._pages.get(name)
         if kept is None:
-            kept = page._replace(name=name)
+            kept = Page(name, next_after, encode(views))
             self._pages.put(kept)
         return tag, kept
 

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.pki.names.policy import NamePolicy
-from customer_certificates.services.hostnames.changes import OwnershipRules
-from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.hostnames.ownership import Hostnames, OwnershipRules
 
 # Names are claimed without proof, and no name is reserved by a setting.
 PREFERRED = OwnershipRules(NamePolicy(), proof_required=False)

@@ -14,7 +14,7 @@ from customer_certificates.app import create_app, description
 from customer_certificates.crypto import token_format
 from customer_certificates.models import NEVER, Token, User, Webhook
 from customer_certificates.services.access.permissions import SCOPES
-from customer_certificates.services.certificates.versions.pending import shown
+from customer_certificates.services.certificates.versions.pending import pending_json
 
 from .conftest import Backend
 from .credentials import Made, bearer, make_token
@@ -87,7 +87,7 @@ class Cast:
             self.owner,
             1,
             activate_at=NEVER,
-            pending=shown(_CONTENT, 1, NEVER),
+            pending=pending_json(_CONTENT, 1, NEVER),
         )
         (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
         self.own_webhook = add_webhook(engine, self.owner)

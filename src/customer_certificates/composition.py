@@ -32,6 +32,7 @@ from .services.audit.log import Audit
 from .services.certificates.candidates import Candidates
 from .services.certificates.intermediates import Intermediates
 from .services.certificates.listing import Listing
+from .services.certificates.parts import CertificateParts
 from .services.certificates.service import Certificates
 from .services.certificates.validation import Validation
 from .services.certificates.versions.service import Versions
@@ -43,9 +44,8 @@ from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
 from .services.health import Health
-from .services.hostnames.changes import OwnershipRules
 from .services.hostnames.owners import HostnameOwners
-from .services.hostnames.ownership import Hostnames
+from .services.hostnames.ownership import Hostnames, OwnershipRules
 from .services.idempotency import IdempotencyStore
 from .services.keys.data_keys import DataKeys
 from .services.keys.database_secret import DatabaseSecret
@@ -56,7 +56,7 @@ from .services.terminators.feed import Feed
 from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
-from .services.terminators.resolver import Resolving
+from .services.terminators.resolver import Resolver
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
@@ -293,8 +293,8 @@ class Services:
         return HostnameOwners(self.database, self.hostnames, self.audit, self.now)
 
     @cached_property
-    def certificates(self) -> Certificates:
-        return Certificates(
+    def _certificate_parts(self) -> CertificateParts:
+        return CertificateParts(
             self.database,
             self.validation,
             self.intermediates,
@@ -308,19 +308,12 @@ class Services:
         )
 
     @cached_property
+    def certificates(self) -> Certificates:
+        return Certificates(self._certificate_parts)
+
+    @cached_property
     def versions(self) -> Versions:
-        return Versions(
-            self.database,
-            self.validation,
-            self.intermediates,
-            self.hostnames,
-            self.revisions,
-            self.audit,
-            self.events,
-            self.data_keys,
-            self.private_keys,
-            self.now,
-        )
+        return Versions(self._certificate_parts)
 
     @cached_property
     def listing(self) -> Listing:
@@ -362,7 +355,7 @@ class Services:
             self.audit,
             self.now,
             # The most requests that wait for DNS. Others are rejected.
-            at_once=self.config.threads // 2,
+            concurrent_checks=self.config.threads // 2,
         )
 
     # Terminators
@@ -376,8 +369,8 @@ class Services:
         return KeyRelease(self.database, self.data_keys, self.private_keys, self.audit, self.now)
 
     @cached_property
-    def resolver(self) -> Resolving:
-        return Resolving(self.candidates, self.now)
+    def resolver(self) -> Resolver:
+        return Resolver(self.candidates, self.now)
 
     @cached_property
     def terminators(self) -> Terminators:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..pki.submission import Trust
 from ..services.access.permissions import users
+from ..services.certificates.contents import certificate_path
 from ..services.certificates.listing import CertificateFilter, Listing
 from ..services.certificates.requests import (
     Activation,
@@ -28,12 +29,7 @@ from ..services.certificates.views import (
 )
 from ..services.etags import encode
 from ..services.idempotency import Reply
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -130,13 +126,13 @@ class CertificatesResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        sent = request_parsing.read(req, CertificateUpload)
+        upload = request_parsing.read(req, CertificateUpload)
         idempotent = responses.idempotent(req, _uploaded)
         expected = etags.expected(req)
-        stored = self._certificates.upload(
-            req.context.principal, user_id, sent, expected, idempotent
+        view = self._certificates.upload(
+            req.context.principal, user_id, upload, expected, idempotent
         )
-        responses.send(resp, _uploaded(stored))
+        responses.send(resp, _uploaded(view))
 
     @operation(
         "List a user's certificates",
@@ -160,7 +156,7 @@ class CertificatesResource:
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        wanted = CertificateFilter(
+        criteria = CertificateFilter(
             query.flag("active"),
             query.text("hostname", _Name, "a hostname", "www.example.com"),
             query.time("expires_before"),
@@ -171,7 +167,7 @@ class CertificatesResource:
         )
         query.check()
         tag, page = self._listing.page(
-            user_id, wanted, etags.if_none_match(req), req.context.principal.target_user
+            req.context.principal, user_id, criteria, etags.if_none_match(req)
         )
         if page:
             pagination.link_next(req, resp, page.next_after)
@@ -201,8 +197,10 @@ class CheckResource:
         query = request_parsing.Query(req)
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
-        sent = request_parsing.read(req, CertificateCheck)
-        resp.data = encode(self._certificates.check(req.context.principal, user_id, sent, replaces))
+        upload = request_parsing.read(req, CertificateCheck)
+        resp.data = encode(
+            self._certificates.check(req.context.principal, user_id, upload, replaces)
+        )
 
 
 class CertificateResource:
@@ -229,9 +227,7 @@ class CertificateResource:
         "Replace a certificate and its key",
         {
             200: Answer(
-                "Replaced, scheduled (`pending`), or unchanged.",
-                CertificateView,
-                headers=("ETag",),
+                "Replaced, scheduled (`pending`), or unchanged.", CertificateView, headers=("ETag",)
             )
         },
         description="The id stays and the version increases by one. A certificate is served at "
@@ -248,11 +244,11 @@ class CertificateResource:
         allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        sent = request_parsing.read(req, Replacement)
+        replacement = request_parsing.read(req, Replacement)
         idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.replace(
-            req.context.principal, user_id, certificate_id, sent, expected, idempotent
+            req.context.principal, user_id, certificate_id, replacement, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 
@@ -271,14 +267,9 @@ class CertificateResource:
         allowed = query.flag("allow_lost_hostnames") or False
         query.check()
         idempotent = responses.idempotent(req, responses.deleted)
-        expected = etags.expected(req)
+        principal, expected = req.context.principal, etags.expected(req)
         self._certificates.delete(
-            req.context.principal,
-            user_id,
-            certificate_id,
-            expected,
-            idempotent,
-            allow_lost_hostnames=allowed,
+            principal, user_id, certificate_id, expected, idempotent, allow_lost_hostnames=allowed
         )
         resp.status = 204
 
@@ -302,18 +293,18 @@ class ActiveResource:
         allow=users("certificates:write"),
     )
     def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = request_parsing.read(req, Activation)
-        reply = Reply(202, encode(Activated(certificate_id, wanted.active)))
+        activation = request_parsing.read(req, Activation)
+        reply = Reply(202, encode(Activated(certificate_id, activation.active)))
         idempotent = responses.idempotent(req, lambda _nothing: reply)
         expected = etags.expected(req)
         self._certificates.set_active(
-            req.context.principal, user_id, certificate_id, wanted, expected, idempotent
+            req.context.principal, user_id, certificate_id, activation, expected, idempotent
         )
         responses.send(resp, reply)
 
 
-def _uploaded(stored: UploadView) -> Reply:
-    return Reply(201, encode(stored), f"/users/{stored.user_id}/certificates/{stored.id}")
+def _uploaded(view: UploadView) -> Reply:
+    return Reply(201, encode(view), certificate_path(view.user_id, view.id))
 
 
 def _digits(fingerprint: str | None) -> str | None:

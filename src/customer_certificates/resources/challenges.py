@@ -36,10 +36,7 @@ class ChallengeResource:
         resp.data = encode(view)
 
     @operation(
-        "Show a challenge",
-        {200: _SHOWN},
-        refusals=[NotFound],
-        allow=users("certificates:read"),
+        "Show a challenge", {200: _SHOWN}, refusals=[NotFound], allow=users("certificates:read")
     )
     def on_get(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
         resp.set_header("Cache-Control", "no-store")

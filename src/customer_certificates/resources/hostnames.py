@@ -63,7 +63,7 @@ class UserHostnameResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._owners.give_up(req.context.principal, user_id, hostname)
+        self._owners.release_own(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
@@ -121,5 +121,5 @@ class HostnameResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, hostname: str) -> None:
-        self._owners.release(req.context.principal, hostname)
+        self._owners.release_any(req.context.principal, hostname)
         resp.status = 204

@@ -5,7 +5,7 @@ from falcon import Request, Response
 from ..errors import Invalid
 from ..services.access.permissions import CAN_RESOLVE
 from ..services.etags import encode
-from ..services.terminators.resolver import KeyType, Resolved, Resolving
+from ..services.terminators.resolver import KeyType, Resolved, Resolver
 from ..web import request_parsing
 from ..web.operations import Answer, Parameter, operation
 
@@ -27,8 +27,8 @@ _KEY_TYPE = Parameter(
 class ResolveResource:
     """The certificate that is served for a hostname."""
 
-    def __init__(self, resolving: Resolving) -> None:
-        self._resolving = resolving
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
 
     @operation(
         "Show which certificate is served for a hostname",
@@ -46,6 +46,6 @@ class ResolveResource:
         key_type = query.choice("key_type", KeyType)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(self._resolving.resolve(req.context.principal, hostname, key_type))
+        resp.data = encode(self._resolver.resolve(req.context.principal, hostname, key_type))
 
     on_head = on_get

@@ -15,12 +15,7 @@ from ..services.terminators.exports import Terminators, TraefikConfiguration
 from ..services.terminators.feed import Feed, FeedPage
 from ..services.terminators.listing import TerminatorPages, TerminatorView
 from ..services.terminators.reports import Report, TerminatorReports
-from ..web import (
-    etags,
-    pagination,
-    request_parsing,
-    responses,
-)
+from ..web import etags, pagination, request_parsing, responses
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -92,7 +87,7 @@ _LIMIT = Parameter(
 _Cursor = Annotated[str, Meta(max_length=200)]
 
 
-class Ours(msgspec.Struct):
+class ServedName(msgspec.Struct):
     """A hostname with a served certificate."""
 
     domain: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
@@ -124,10 +119,10 @@ class CaddyResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         resp.set_header("Cache-Control", "no-store")
-        sent = _text(req, "server_name")
-        name = server_name(sent) if sent else address_of(_text(req, "local_ip"))
-        kinds = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
-        bundle = name and self._terminators.bundle(req.context.principal, name, kinds)
+        sni = _text(req, "server_name")
+        name = server_name(sni) if sni else address_of(_text(req, "local_ip"))
+        supported = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
+        bundle = name and self._terminators.bundle(req.context.principal, name, supported)
         if not bundle:
             resp.status = 204
             return
@@ -145,7 +140,7 @@ class CaddyAskResource:
 
     @operation(
         "Check whether Caddy may serve a name",
-        {200: Answer("A certificate is served for the name.", Ours)},
+        {200: Answer("A certificate is served for the name.", ServedName)},
         description="For the `ask` of Caddy's `on_demand_tls` (docs/how-to/caddy.md).",
         parameters=[_DOMAIN],
         refusals=[NotFound, Invalid],
@@ -158,7 +153,7 @@ class CaddyAskResource:
         query.check()
         self._terminators.require_served(req.context.principal, hostname)
         resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(Ours(hostname))
+        resp.data = encode(ServedName(hostname))
 
 
 class FeedResource:
@@ -178,9 +173,8 @@ class FeedResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        since = query.text(
-            "since", _Cursor, "the cursor of an earlier response", "0123456789abcdef.1.2.3"
-        )
+        example = "0123456789abcdef.1.2.3"
+        since = query.text("since", _Cursor, "the cursor of an earlier response", example)
         wait = query.whole("wait", 0, 0, _LONGEST_WAIT)
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()
@@ -192,8 +186,8 @@ class FeedResource:
 class ReportsResource:
     """Reports of agents."""
 
-    def __init__(self, serving: TerminatorReports) -> None:
-        self._serving = serving
+    def __init__(self, reports: TerminatorReports) -> None:
+        self._reports = reports
 
     @operation(
         "Report served certificates",
@@ -208,15 +202,15 @@ class ReportsResource:
     def on_post(self, req: Request, resp: Response) -> None:
         report = request_parsing.read(req, Report)
         idempotent = responses.idempotent(req, responses.deleted)
-        self._serving.take(req.context.principal, report, idempotent)
+        self._reports.store(req.context.principal, report, idempotent)
         resp.status = 204
 
 
 class TerminatorsResource:
     """All terminators that have reported."""
 
-    def __init__(self, pages_of: TerminatorPages) -> None:
-        self._pages = pages_of
+    def __init__(self, pages: TerminatorPages) -> None:
+        self._pages = pages
 
     @operation(
         "List terminators",
@@ -241,8 +235,8 @@ class TerminatorsResource:
 class TerminatorResource:
     """One terminator."""
 
-    def __init__(self, serving: TerminatorReports) -> None:
-        self._serving = serving
+    def __init__(self, reports: TerminatorReports) -> None:
+        self._reports = reports
 
     @operation(
         "Delete a terminator and its reports",
@@ -253,7 +247,7 @@ class TerminatorResource:
     )
     def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
         idempotent = responses.idempotent(req, responses.deleted)
-        self._serving.forget(req.context.principal, terminator_id, idempotent)
+        self._reports.delete(req.context.principal, terminator_id, idempotent)
         resp.status = 204
 
 

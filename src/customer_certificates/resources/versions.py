@@ -61,11 +61,11 @@ class RollbackResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        wanted = request_parsing.read(req, Rollback)
+        rollback = request_parsing.read(req, Rollback)
         idempotent = responses.idempotent(req, responses.shown)
         expected = etags.expected(req)
         view = self._versions.roll_back(
-            req.context.principal, user_id, certificate_id, wanted, expected, idempotent
+            req.context.principal, user_id, certificate_id, rollback, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 

@@ -111,7 +111,7 @@ def test_a_warm_read_is_one_statement_with_its_token(
 
     def read() -> str:
         caller = door.caller(token, owner)
-        return door.listing.page(owner, ALL, Tags(), caller.target_user)[0]
+        return door.listing.page(caller, owner, ALL, Tags())[0]
 
     tag = read()
     assert len(statements(read)) == 1
@@ -126,11 +126,11 @@ def test_a_list_with_an_outdated_status_is_updated(door: Door, engine: sa.Engine
     """The row that came with the token is outdated."""
     (owner,) = add_users(engine, 1, statuses_change_at=NOW + MINUTE)
     token = make_token(engine, "user", owner, now=NOW)
-    before = door.listing.page(owner, ALL, Tags(), door.caller(token, owner).target_user)[0]
+    before = door.listing.page(door.caller(token, owner), owner, ALL, Tags())[0]
     door.clock.now += MINUTE
 
     caller = door.caller(token, owner)
-    assert door.listing.page(owner, ALL, Tags(), caller.target_user)[0] != before
+    assert door.listing.page(caller, owner, ALL, Tags())[0] != before
 
 
 def test_a_token_reads_no_row_of_another_user(door: Door, engine: sa.Engine) -> None:

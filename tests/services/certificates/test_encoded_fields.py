@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from customer_certificates.services.certificates.encoded_fields import decode_field
+from customer_certificates.services.certificates.requests.encoded_fields import decode_field
 
 # Bytes whose base64 has every kind of character in it, and needs padding.
 FILE = bytes(range(256)) + b"\xfb\xff\xfe\xff"

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -20,6 +19,7 @@ from customer_certificates.models import CONTENT, NEVER
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.intermediates import Intermediates
 from customer_certificates.services.certificates.listing import CertificateFilter, Listing
+from customer_certificates.services.certificates.parts import CertificateParts
 from customer_certificates.services.certificates.requests import (
     Activation,
     CertificateCheck,
@@ -30,11 +30,10 @@ from customer_certificates.services.certificates.requests import (
 )
 from customer_certificates.services.certificates.service import Certificates
 from customer_certificates.services.certificates.validation import Validation
-from customer_certificates.services.certificates.versions.pending import shown
+from customer_certificates.services.certificates.versions.pending import pending_json
 from customer_certificates.services.certificates.versions.service import Versions
 from customer_certificates.services.etags import Tags
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.hostnames.ownership import Hostnames
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
@@ -65,34 +64,19 @@ def listing(database: Database, revisions: Revisions) -> Listing:
     return Listing(database, PageCache(None, Metrics(None)), revisions)
 
 
-class Parts(NamedTuple):
-    """What certificates and versions are made of."""
-
-    database: Database
-    inspection: Validation
-    intermediates: Intermediates
-    hostnames: Hostnames
-    revisions: Revisions
-    audit: Audit
-    events: Events
-    data_keys: DataKeys
-    private_keys: PrivateKeys
-    now: Callable[[], datetime]
-
-
 @pytest.fixture
 def parts(
     database: Database, revisions: Revisions, children: SandboxPool, master_keys: MasterKeys
-) -> Iterator[Parts]:
+) -> Iterator[CertificateParts]:
     intermediates = Intermediates(database)
-    inspection = Validation(children, intermediates, lambda: NOW, enforce=False)
+    validation = Validation(children, intermediates, lambda: NOW, enforce=False)
     hostnames = hostnames_on(database, lambda: NOW)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)
     private_keys = PrivateKeys(database)
-    yield Parts(
+    yield CertificateParts(
         database,
-        inspection,
+        validation,
         intermediates,
         hostnames,
         revisions,
@@ -106,13 +90,13 @@ def parts(
 
 
 @pytest.fixture
-def certificates(parts: Parts) -> Certificates:
-    return Certificates(*parts)
+def certificates(parts: CertificateParts) -> Certificates:
+    return Certificates(parts)
 
 
 @pytest.fixture
-def versions(parts: Parts) -> Versions:
-    return Versions(*parts)
+def versions(parts: CertificateParts) -> Versions:
+    return Versions(parts)
 
 
 @pytest.fixture
@@ -126,7 +110,7 @@ def users(database: Database) -> Iterator[Users]:
 
 
 def ids(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[int]:
-    _tag, page = listing.page(user_id, wanted, NONE)
+    _tag, page = listing.page(CALLER, user_id, wanted, NONE)
     assert page is not None
     return [item["id"] for item in json.loads(page.body)]
 
@@ -136,7 +120,7 @@ def pages(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[lis
     found = []
     after: int | None = 0
     while after is not None:
-        _tag, page = listing.page(user_id, wanted._replace(after=after), NONE)
+        _tag, page = listing.page(CALLER, user_id, wanted._replace(after=after), NONE)
         assert page is not None
         found.append([item["id"] for item in json.loads(page.body)])
         after = page.next_after
@@ -162,11 +146,11 @@ def test_a_warm_list_costs_one_statement(
     (owner,) = add_users(engine, 1)
     add_certificates(engine, owner, 100)
 
-    assert len(statements(lambda: listing.page(owner, ALL, NONE))) == 2
+    assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 2
     for _ in range(3):
-        assert len(statements(lambda: listing.page(owner, ALL, NONE))) == 1
-    tag, _page = listing.page(owner, ALL, NONE)
-    assert len(statements(lambda: listing.page(owner, ALL, Tags([tag])))) == 1
+        assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 1
+    tag, _page = listing.page(CALLER, owner, ALL, NONE)
+    assert len(statements(lambda: listing.page(CALLER, owner, ALL, Tags([tag])))) == 1
 
 
 @pytest.mark.parametrize("number", [1, 50])
@@ -190,9 +174,9 @@ def test_no_use_case_asks_once_for_each_row(
     named = ALL._replace(hostname=names[0], trust="private", status="active")
     costs = {
         "show": lambda: certificates.get(owner, first),
-        "list": lambda: listing.page(owner, ALL, NONE),
-        "list active": lambda: listing.page(owner, again, NONE),
-        "find": lambda: listing.page(owner, named, NONE),
+        "list": lambda: listing.page(CALLER, owner, ALL, NONE),
+        "list active": lambda: listing.page(CALLER, owner, again, NONE),
+        "find": lambda: listing.page(CALLER, owner, named, NONE),
         "check": lambda: certificates.check(CALLER, owner, sent(CertificateCheck, *names), first),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
         # moved. Each event takes two: itself, and whom it is to be told to. The data key; the
@@ -334,7 +318,7 @@ def test_a_page_ends_early_where_much_is_pending(listing: Listing, engine: sa.En
     (owner,) = add_users(engine, 1)
     hostnames = msgspec.json.encode(["x" * MIB]).decode()
     content = {**dict.fromkeys(CONTENT), "hostnames": hostnames, "findings": "[]"}
-    add_certificates(engine, owner, 9, activate_at=NEVER, pending=shown(content, 1, NEVER))
+    add_certificates(engine, owner, 9, activate_at=NEVER, pending=pending_json(content, 1, NEVER))
 
     assert [len(page) for page in pages(listing, owner, ALL)] == [4, 4, 1]
 
@@ -362,7 +346,7 @@ def test_a_large_page_is_not_kept_and_right_each_time(
     added = add_certificates(engine, owner, 3, body="x" * MIB)
 
     for _ in range(2):
-        assert len(statements(lambda: listing.page(owner, ALL, NONE))) == 2
+        assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 2
     assert ids(listing, owner, ALL) == added
 
 
@@ -370,19 +354,19 @@ def test_a_list_is_new_after_each_write(
     certificates: Certificates, listing: Listing, engine: sa.Engine
 ) -> None:
     owner, stranger = add_users(engine, 2)
-    strangers_tag, _ = listing.page(stranger, ALL, NONE)
-    tags = [listing.page(owner, ALL, NONE)[0]]
+    strangers_tag, _ = listing.page(CALLER, stranger, ALL, NONE)
+    tags = [listing.page(CALLER, owner, ALL, NONE)[0]]
     first = certificates.upload(CALLER, owner, an_upload(), None).id
-    tags.append(listing.page(owner, ALL, NONE)[0])
+    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
     assert ids(listing, owner, ALL) == [first]
     certificates.set_active(CALLER, owner, first, Activation(True), None)
-    tags.append(listing.page(owner, ALL, NONE)[0])
+    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
     certificates.delete(CALLER, owner, first, None)
-    tags.append(listing.page(owner, ALL, NONE)[0])
+    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
 
     assert ids(listing, owner, ALL) == []
     assert len(set(tags)) == 4
-    assert listing.page(stranger, ALL, NONE)[0] == strangers_tag
+    assert listing.page(CALLER, stranger, ALL, NONE)[0] == strangers_tag
 
 
 def test_a_refused_write_changes_nothing(certificates: Certificates, engine: sa.Engine) -> None:
@@ -437,7 +421,7 @@ def test_a_list_is_read_by_an_index(
     """On SQLite; on PostgreSQL a plan depends on how much there is: `make bench` shows it."""
     (owner,) = add_users(engine, 1)
     found = ALL._replace(**wanted)
-    _revision, page = statements(lambda: listing.page(owner, found, NONE))
+    _revision, page = statements(lambda: listing.page(CALLER, owner, found, NONE))
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             plan = connection.exec_driver_sql(

@@ -18,9 +18,8 @@ from customer_certificates.services.challenges.rounds import ChallengeRounds
 from customer_certificates.services.challenges.service import Challenges
 from customer_certificates.services.challenges.views import ChallengeView
 from customer_certificates.services.events.log import Events
-from customer_certificates.services.hostnames.changes import OwnershipRules
 from customer_certificates.services.hostnames.notice_delivery import HostnameNoticeDelivery
-from customer_certificates.services.hostnames.ownership import Hostnames
+from customer_certificates.services.hostnames.ownership import Hostnames, OwnershipRules
 from customer_certificates.services.principal import Principal
 from customer_certificates.services.revisions import Revisions
 from customer_certificates.setting_parsers import ResolverAddress
@@ -70,7 +69,7 @@ class Parts:
         self.rounds = ChallengeRounds(database, proving, self.limits, now)
         self.contests = Contests(database, now)
         self.challenges = Challenges(
-            database, checks, proving, self.limits, rules, audit, now, at_once=2
+            database, checks, proving, self.limits, rules, audit, now, concurrent_checks=2
         )
 
     def create(self, user_id: int, hostname: str) -> ChallengeView:

@@ -765,7 +765,7 @@ def test_two_workers_do_not_check_the_same(
     one.create(users[0], name)
     clock.pass_by(timedelta(minutes=1))
     now = clock()
-    read = [worker.rounds._read(now) for worker in (one, other)]
+    read = [worker.rounds._due(now) for worker in (one, other)]
     taken = [
         worker.rounds._leased(due, now, now + timedelta(minutes=3))
         for worker, due in zip((one, other), read, strict=True)
@@ -785,7 +785,7 @@ def test_a_worker_that_is_late_does_not_undo_anothers_work(
     view = late.create(users[0], name)
     clock.pass_by(timedelta(minutes=1))
     now = clock()
-    (begun,) = late.rounds._leased(late.rounds._read(now), now, now + timedelta(minutes=3))
+    (begun,) = late.rounds._leased(late.rounds._due(now), now, now + timedelta(minutes=3))
     clock.pass_by(timedelta(minutes=3))
     other.set_text(view)
     other.work()

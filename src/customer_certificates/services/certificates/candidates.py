@@ -1,6 +1,6 @@
 """Reads from the database the certificates that may be served for a hostname."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select, union
@@ -13,10 +13,12 @@ from ...pki.names.hostnames import wildcard_of
 from ...pki.selection import Candidate, key_type_of
 from ..hostnames.claims import OF_CLAIM
 from ..keys.data_keys import WRAPPED
+from .contents import content_of_row
 
+# The limit of certificates that are read with their chains and keys.
 _MOST_WITH_CHAINS = 8
-# Retries, because a certificate may be replaced between the selection and the read.
-_MOST_LOOKS = 3
+# A certificate may be replaced between the selection and the read.
+_MOST_ATTEMPTS = 3
 # The limit of newest certificates that are read for a name.
 _MOST = 200
 
@@ -52,11 +54,8 @@ OWNED_NAMES = (
     .scalar_subquery()
 )
 
-
 _LIMIT: Any = bindparam("limit", type_=BigInteger)
 _NAMES: list[Any] = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
-
-
 # Certificates of the exact hostname's owner first, then the newest.
 _ORDER = (case((HostnameClaim.hostname == _NAMES[0], 0), else_=1), Certificate.id.desc())
 
@@ -105,7 +104,7 @@ class Candidates:
         self._serving = database.prepare(
             _with_keys(_serving(*SERVING)).limit(_LIMIT), tenant=None, by_key=True
         )
-        self._those = database.prepare(
+        self._with_keys = database.prepare(
             _with_keys(select(Certificate.hostnames, OWNED_NAMES, *DECIDING, *SERVING))
             .where(Certificate.id.in_(ids_of("ids")), Certificate.active)
             .order_by(Certificate.id),
@@ -114,7 +113,7 @@ class Candidates:
 
     def with_keys(self, certificate_ids: Iterable[int]) -> list[Servable]:
         """Returns the active ones among the certificates, by id."""
-        return servables(self._those(ids=ids_as_json(certificate_ids)))
+        return servables(self._with_keys(ids=ids_as_json(certificate_ids)))
 
     def of(self, hostname: str) -> list[Found]:
         """Returns the candidates, some hundreds at most.
@@ -139,14 +138,14 @@ class Candidates:
         rows = self._serving(**_named(hostname), limit=_MOST_WITH_CHAINS)
         if len(rows) < _MOST_WITH_CHAINS:
             found = servables(rows, lambda name: (name,))
-            return _the_one(found, choose([one.candidate for one in found]))
-        for _ in range(_MOST_LOOKS):
-            chosen = choose([one.candidate for one in self.served(hostname)])
+            return _version_of(choose([item.candidate for item in found]), found)
+        for _ in range(_MOST_ATTEMPTS):
+            chosen = choose([item.candidate for item in self.served(hostname)])
             if chosen is None:
                 break
             # Another version may have been stored since the selection.
-            if one := _the_one(self.with_keys([chosen.certificate_id]), chosen):
-                return one
+            if servable := _version_of(chosen, self.with_keys([chosen.certificate_id])):
+                return servable
         return None
 
 
@@ -159,7 +158,7 @@ def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
 
     Each name is read from the end of an index, so the number of other certificates does not matter.
     """
-    found: list[Select[*tuple[Any, ...]]] = []
+    selects: list[Select[*tuple[Any, ...]]] = []
     for name in _NAMES:
         newest = select(CertificateHostname.hostname, CertificateHostname.certificate_id).where(
             CertificateHostname.hostname == name
@@ -171,14 +170,12 @@ def _newest(*, served: bool) -> list[Select[*tuple[Any, ...]]]:
             )
         newest = newest.order_by(CertificateHostname.certificate_id.desc()).limit(_LIMIT)
         # SQLite accepts no limit in a part of a UNION.
-        found.append(select(*newest.subquery().c))
-    return found
+        selects.append(select(*newest.subquery().c))
+    return selects
 
 
 def _deciding(found: Iterable[Select[*tuple[Any, ...]]], *columns: Any) -> Select[*tuple[Any, ...]]:
-    """Selects rows of the certificates `found`: the name, the name again if it is owned, DECIDING,
-    `columns`.
-    """
+    """Selects a name, the name again if it is owned, DECIDING and `columns` of certificates."""
     names = union(*found).subquery()
     is_owned = and_(
         HostnameClaim.hostname == names.c.hostname, HostnameClaim.user_id == Certificate.user_id
@@ -197,21 +194,25 @@ def _serving(*columns: Any) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _found(rows: Iterable[Row]) -> list[Found]:
+def _by_certificate(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """Groups rows that have two columns of names and DECIDING."""
     by_id: dict[int, list[Row]] = {}
     for row in rows:
         by_id.setdefault(row[2], []).append(row)
+    return by_id.values()
+
+
+def _found(rows: Iterable[Row]) -> list[Found]:
     return [
-        Found(_candidate(those, lambda name: (name,)), those[0][2 + _FINGERPRINT])
-        for those in by_id.values()
+        Found(_candidate(group, lambda name: (name,)), group[0][2 + _FINGERPRINT])
+        for group in _by_certificate(rows)
     ]
 
 
-def _the_one(found: Iterable[Servable], chosen: Candidate | None) -> Servable | None:
-    if chosen is None:
-        return None
-    wanted = chosen.this_version
-    return next((one for one in found if one.candidate.this_version == wanted), None)
+def _version_of(chosen: Candidate | None, servable: Iterable[Servable]) -> Servable | None:
+    """Returns the version `chosen` among those that were read with their keys."""
+    version = chosen and chosen.this_version
+    return next((item for item in servable if item.candidate.this_version == version), None)
 
 
 def _with_keys(statement: Any) -> Any:
@@ -231,21 +232,8 @@ def candidate_of(
 
     Its user owns those `hostnames` that are in `owned` (None: all).
     """
-    (
-        certificate_id,
-        user_id,
-        version,
-        active,
-        not_before,
-        not_after,
-        trust,
-        key_algorithm,
-        _,
-        key_version,
-        serve_not_before,
-        serve_not_after,
-        not_servable,
-    ) = row[: len(DECIDING)]
+    certificate_id, user_id, version, active, not_before, not_after, trust = row[:7]
+    key_algorithm, _fingerprint, key_version, begin, end, not_servable = row[7 : len(DECIDING)]
     return Candidate(
         certificate_id,
         user_id,
@@ -257,30 +245,39 @@ def candidate_of(
         trust,
         key_algorithm and key_type_of(key_algorithm),
         key_version is not None,
-        serve_not_before,
-        serve_not_after,
+        begin,
+        end,
         not_servable,
         None if owned is None else frozenset(owned),
     )
 
 
-def candidate_of_certificate(one: Certificate) -> Candidate:
-    """Returns the candidate of a certificate object, assuming that its key is stored."""
+def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
+    """Returns the candidate of the columns CONTENT, assuming that its key is stored.
+
+    `certificate` has or will have these columns; None for a new certificate.
+    """
+    algorithm = content["key_algorithm"]
     return Candidate(
-        one.id,
-        one.user_id,
-        one.version,
-        one.active,
-        names_of(one.hostnames),
-        one.not_before,
-        one.not_after,
-        one.trust,  # pyrefly: ignore[bad-argument-type]
-        one.key_algorithm and key_type_of(one.key_algorithm),
+        certificate.id if certificate else 0,
+        certificate.user_id if certificate else 0,
+        certificate.version if certificate else 1,
+        certificate.active if certificate else False,
+        names_of(content["hostnames"]),
+        content["not_before"],
+        content["not_after"],
+        content["trust"],
+        algorithm and key_type_of(algorithm),
         True,
-        one.serve_not_before,
-        one.serve_not_after,
-        one.not_servable,  # pyrefly: ignore[bad-argument-type]
+        content["serve_not_before"],
+        content["serve_not_after"],
+        content["not_servable"],
     )
+
+
+def candidate_of_certificate(certificate: Certificate) -> Candidate:
+    """Returns the candidate of a certificate object, assuming that its key is stored."""
+    return candidate_of_content(content_of_row(certificate), certificate)
 
 
 def servables(
@@ -291,17 +288,14 @@ def servables(
     Rows have names, owned names, DECIDING and SERVING. A certificate has several rows if it was
     found by several names, or if its user has several data keys.
     """
-    grouped: dict[int, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row[2], []).append(row)
-    found = []
-    for those in grouped.values():
-        data_keys = {row[-3]: row[-3:] for row in those}
-        first = those[0][2:]
-        fingerprint, chain_pem, sealed = first[_FINGERPRINT], first[_CHAIN], first[_SEALED]
-        candidate = _candidate(those, names)
-        found.append(Servable(candidate, fingerprint, chain_pem, sealed, [*data_keys.values()]))
-    return found
+    servable = []
+    for group in _by_certificate(rows):
+        data_keys = {row[-3]: row[-3:] for row in group}
+        columns = group[0][2:]
+        fingerprint, chain_pem, sealed = columns[_FINGERPRINT], columns[_CHAIN], columns[_SEALED]
+        candidate = _candidate(group, names)
+        servable.append(Servable(candidate, fingerprint, chain_pem, sealed, [*data_keys.values()]))
+    return servable
 
 
 def _candidate(rows: list[Row], names: Callable[[str], Iterable[str]]) -> Candidate:

@@ -7,30 +7,35 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from ...errors import NotFound
-from ...models import AS_BODY, CONTENT, Certificate, User
+from ...models import AS_BODY, CONTENT, Certificate, CertificateVersion, User
 from ...pki.submission import ValidationResult
 
 _NOTHING = dict.fromkeys(CONTENT)
 
 
-def content_of(examined: ValidationResult, updated_at: datetime | None = None) -> dict[str, Any]:
+def content_of(result: ValidationResult, updated_at: datetime | None = None) -> dict[str, Any]:
     """Returns the columns CONTENT of a validated upload; a first version has no `updated_at`."""
-    leaf = msgspec.structs.asdict(examined.leaf) if examined.leaf else {}
+    leaf = msgspec.structs.asdict(result.leaf) if result.leaf else {}
     return {
         **_NOTHING,
         **leaf,
-        "body": examined.body,
-        "chain": examined.chain,
-        "served_pem": AS_BODY if examined.chain_pem == examined.body else examined.chain_pem,
-        "trust": examined.trust,
-        "findings": msgspec.json.encode(examined.findings).decode(),
+        "body": result.body,
+        "chain": result.chain,
+        "served_pem": AS_BODY if result.chain_pem == result.body else result.chain_pem,
+        "trust": result.trust,
+        "findings": msgspec.json.encode(result.findings).decode(),
         "hostnames": msgspec.json.encode(leaf.get("hostnames", ())).decode(),
         "updated_at": updated_at,
-        "serve_not_before": examined.serve_not_before,
-        "serve_not_after": examined.serve_not_after,
-        "not_servable": examined.not_servable,
-        "proves_hostnames": examined.proves_hostnames,
+        "serve_not_before": result.serve_not_before,
+        "serve_not_after": result.serve_not_after,
+        "not_servable": result.not_servable,
+        "proves_hostnames": result.proves_hostnames,
     }
+
+
+def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
+    """Returns the columns CONTENT of a row."""
+    return {name: getattr(row, name) for name in CONTENT}
 
 
 def locked_certificate(session: Session, user_id: int, certificate_id: int) -> Certificate:

@@ -15,30 +15,24 @@ _LARGE = ("findings", "hostnames", "body", "chain", "chain_pem", "pending")
 
 
 def with_serving() -> Select[*tuple[Any, ...]]:
-    """Returns the statement: one row for each terminator that serves the certificate, ordered by
-    name.
+    """Selects a certificate (`certificate_id`, `user_id`) with the terminators that serve it.
 
-    The certificate is `certificate_id` of the user `user_id`. If no terminator serves it, there is
-    one row.
+    There is one row for each terminator, by name, or a single one if there are none.
     """
-    place = func.row_number().over(order_by=Terminator.name)
-    columns = [
-        case((place == 1, getattr(Certificate, name)))
-        if name in _LARGE
-        else getattr(Certificate, name)
-        for name in SHOWN
-    ]
-    served = and_(Serving.certificate_id == Certificate.id, Serving.user_id == Certificate.user_id)
+    row_number = func.row_number().over(order_by=Terminator.name)
+    columns = {name: getattr(Certificate, name) for name in SHOWN}
+    columns |= {name: case((row_number == 1, columns[name])) for name in _LARGE}
+    serves = and_(Serving.certificate_id == Certificate.id, Serving.user_id == Certificate.user_id)
     return (
-        select(*columns, Terminator.name, Serving.version, Serving.since, Serving.verified)
+        select(*columns.values(), Terminator.name, Serving.version, Serving.since, Serving.verified)
         .select_from(Certificate)
-        .outerjoin(Serving, and_(served, Serving.serves))
+        .outerjoin(Serving, and_(serves, Serving.serves))
         .outerjoin(Terminator, Terminator.id == Serving.terminator_id)
         .where(
             Certificate.id == bindparam("certificate_id"),
             Certificate.user_id == bindparam("user_id"),
         )
-        .order_by(place)
+        .order_by(row_number)
     )
 
 

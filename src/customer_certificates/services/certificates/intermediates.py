@@ -1,12 +1,11 @@
 """Stores intermediate certificates from uploads, to complete the chains of others."""
 
 from collections.abc import Collection
-from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, or_, select
 
-from ...gateways.database import Database
-from ...gateways.database.prepared import Prepared
+from ...gateways.database import BoundStatement, Database
 from ...gateways.database.sql_functions import insert_new
 from ...models import Intermediate
 from ...pki.submission import ValidationResult
@@ -25,44 +24,31 @@ class Intermediates:
 
     def __init__(self, database: Database) -> None:
         self._insert = database.prepare(
-            insert_new(Intermediate),
-            ("user_id", "subject_hash", "fingerprint_sha256", "der"),
+            insert_new(Intermediate), ("user_id", "subject_hash", "fingerprint_sha256", "der")
         )
         self._find = database.prepare(
             select(Intermediate.der)
             .where(
                 Intermediate.subject_hash == bindparam("subject_hash"),
-                or_(
-                    Intermediate.user_id.is_(None),
-                    Intermediate.user_id == bindparam("user_id"),
-                ),
+                or_(Intermediate.user_id.is_(None), Intermediate.user_id == bindparam("user_id")),
             )
             .order_by(Intermediate.id.desc())
             .limit(_MOST_CANDIDATES)
         )
 
-    def find(self, user_id: int, subject_hash: str, known: Collection[bytes]) -> list[bytes]:
-        """Returns certificates (DER) with that subject hash, newest first, without the `known`."""
+    def find(self, user_id: int, subject_hash: str, exclude: Collection[bytes]) -> list[bytes]:
+        """Returns certificates (DER) with that subject hash, newest first, without `exclude`."""
         rows = self._find(user_id=user_id, subject_hash=subject_hash)
-        return [der for (der,) in rows if der not in known]
+        return [der for (der,) in rows if der not in exclude]
 
-    def keep(
-        self, user_id: int, examined: ValidationResult
-    ) -> list[tuple[Prepared, dict[str, Any]]]:
+    def statements(self, user_id: int, result: ValidationResult) -> list[BoundStatement]:
         """Returns the statements that store a chain's new intermediates.
 
         Their order is always the same, so that two transactions cannot deadlock.
         """
-        owner = None if examined.trust == "public" else user_id
+        owner = None if result.trust == "public" else user_id
+        by_fingerprint = sorted(result.intermediates, key=lambda item: item.fingerprint_sha256)
         return [
-            (
-                self._insert,
-                {
-                    "user_id": owner,
-                    "subject_hash": one.subject_hash,
-                    "fingerprint_sha256": one.fingerprint_sha256,
-                    "der": one.der,
-                },
-            )
-            for one in sorted(examined.intermediates, key=lambda one: one.fingerprint_sha256)
+            (self._insert, {"user_id": owner, **msgspec.structs.asdict(intermediate)})
+            for intermediate in by_fingerprint
         ]

@@ -27,7 +27,7 @@ from ...models import Certificate, CertificateHostname, User
 from ...pki.names.hostnames import normalise, wildcard_of
 from ...pki.submission import Trust
 from ..etags import Tags, encode, tag_of_revision
-from ..principal import UserSnapshot
+from ..principal import Principal
 from ..revisions import Revisions
 from .views import SHOWN, CertificateView, Status, certificate_view
 
@@ -69,47 +69,46 @@ class Listing:
         self._page = cache(self._prepare)
 
     def page(
-        self,
-        user_id: int,
-        wanted: CertificateFilter,
-        known: Tags,
-        about: UserSnapshot | None = None,
+        self, principal: Principal, user_id: int, criteria: CertificateFilter, known_tags: Tags
     ) -> tuple[str, Page | None]:
         """Returns the current tag of the user's list, and the page.
 
-        The page is None if `known` contains the tag.
+        The page is None if `known_tags` contains the tag.
 
-        One statement asks the primary for the revision, unless authentication has already read it
-        (`about`). The page is a function of the revision, so any cache can provide it. On a miss,
-        one more statement reads revision and rows together: between two statements, a write could
-        happen. Raises NotFound.
+        One statement asks the primary for the revision, unless the authentication of `principal`
+        has already read it. The page is a function of the revision, so any cache can provide it. On
+        a miss, one more statement reads revision and rows together: between two statements, a write
+        could happen. Raises NotFound.
         """
-        tag = tag_of_revision(self._revisions.current(user_id, about))
-        if known and known.admit(tag):
+        tag = tag_of_revision(self._revisions.current(user_id, principal.target_user))
+        if known_tags and known_tags.admit(tag):
             return tag, None
-        page = self._pages.get(_page_name(user_id, tag, wanted))
+        page = self._pages.get(cache_key(user_id, tag, criteria))
         if page is None:
-            tag, page = self._read_page(user_id, wanted)
+            tag, views, next_after = self._read(user_id, criteria)
+            page = Page(cache_key(user_id, tag, criteria), next_after, encode(views))
             self._pages.put(page)
         return tag, page
 
-    def _read_page(self, user_id: int, wanted: CertificateFilter) -> tuple[str, Page]:
-        name, wildcard = _names(wanted.hostname)
-        values = {**wanted._asdict(), "hostname": name, "wildcard": wildcard}
-        given = frozenset(field for field in _COMPARED if values[field] is not None)
-        statement = self._page(wanted.active, wanted.status, given)
-        rows = statement(**{**values, "user_id": user_id, "limit": wanted.limit + 1})
+    def _read(
+        self, user_id: int, criteria: CertificateFilter
+    ) -> tuple[str, list[CertificateView], int | None]:
+        """Returns the list's tag, the certificates, and the `after` of the next page, if any."""
+        name, wildcard = _names(criteria.hostname)
+        values = {**criteria._asdict(), "hostname": name, "wildcard": wildcard}
+        compared = frozenset(field for field in _COMPARED if values[field] is not None)
+        statement = self._page(criteria.active, criteria.status, compared)
+        rows = statement(**{**values, "user_id": user_id, "limit": criteria.limit + 1})
         if not rows:
             raise user_not_found(user_id)
-        tag = tag_of_revision(rows[0][0])
-        views = _views(rows[: wanted.limit])
+        views = _views(rows[: criteria.limit])
         next_after = views[-1].id if views and len(rows) > len(views) else None
-        return tag, Page(_page_name(user_id, tag, wanted), next_after, encode(views))
+        return tag_of_revision(rows[0][0]), views, next_after
 
     def _prepare(
-        self, active: bool | None, status: Status | None, given: frozenset[str]
+        self, active: bool | None, status: Status | None, compared: frozenset[str]
     ) -> Prepared:
-        conditions = [_COMPARED[field] for field in sorted(given)]
+        conditions = [_COMPARED[field] for field in sorted(compared)]
         if active is not None:
             conditions.append(_ACTIVE if active else ~_ACTIVE)
         if status is not None:
@@ -138,13 +137,13 @@ _COMPARED: dict[str, ColumnElement[bool]] = {
 def _statuses() -> dict[Status, ColumnElement[bool]]:
     """Returns the conditions of `views.status_of` in SQL."""
     as_of = select(User.statuses_as_of).where(User.id == _USER_ID).scalar_subquery()
-    begun = func.coalesce(Certificate.not_before <= as_of, true())
-    unended = func.coalesce(Certificate.not_after >= as_of, true())
+    has_begun = func.coalesce(Certificate.not_before <= as_of, true())
+    not_expired = func.coalesce(Certificate.not_after >= as_of, true())
     return {
-        "active": and_(Certificate.active, begun, unended),
-        "inactive": and_(~Certificate.active, begun, unended),
+        "active": and_(Certificate.active, has_begun, not_expired),
+        "inactive": and_(~Certificate.active, has_begun, not_expired),
         "expired": Certificate.not_after < as_of,
-        "not_yet_valid": and_(Certificate.not_before > as_of, unended),
+        "not_yet_valid": and_(Certificate.not_before > as_of, not_expired),
     }
 
 
@@ -202,5 +201,6 @@ def _names(hostname: str | None) -> tuple[str | None, str | None]:
     return name, wildcard_of(name)
 
 
-def _page_name(user_id: int, tag: str, wanted: CertificateFilter) -> str:
-    return f"cc:certificates:{user_id}:{tag}:{tuple(wanted)!r}"
+def cache_key(user_id: int, tag: str, criteria: CertificateFilter) -> str:
+    """Returns the name of a page in the caches."""
+    return f"cc:certificates:{user_id}:{tag}:{tuple(criteria)!r}"

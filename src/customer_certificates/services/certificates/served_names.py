@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, select
+from sqlalchemy import BigInteger, Text, bindparam, select
 
 from ...errors import Conflict, Finding
 from ...gateways.database import Database, Transaction
@@ -24,19 +23,8 @@ class ServedNames:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
-        self._is_reported = database.prepare(
-            select(Serving.version)
-            .join(Terminator, Terminator.id == Serving.terminator_id)
-            .where(
-                Serving.certificate_id == certificate_id,
-                Serving.serves,
-                Terminator.seen_at >= bindparam("live", type_=DateTime(timezone=True)),
-            )
-            .limit(1)
-        )
         names = items_of(bindparam("hostnames", type_=Text))
-        self._others = database.prepare(
+        self._other_candidates = database.prepare(
             select(CertificateHostname.hostname, *DECIDING)
             .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
             .outerjoin(PrivateKey, OF_KEY)
@@ -44,7 +32,7 @@ class ServedNames:
                 CertificateHostname.user_id == bindparam("user_id", type_=BigInteger),
                 CertificateHostname.hostname.in_(select(names.c.value)),
                 Certificate.active,
-                Certificate.id != certificate_id,
+                Certificate.id != bindparam("certificate_id", type_=BigInteger),
             )
         )
 
@@ -58,27 +46,35 @@ class ServedNames:
         """
         if allowed or not certificate.active:
             return
-        live = self._now() - _LIVE
-        if not session.run(self._is_reported, certificate_id=certificate.id, live=live):
+        live_reports = (
+            select(Serving.version)
+            .join(Terminator, Terminator.id == Serving.terminator_id)
+            .where(
+                Serving.certificate_id == certificate.id,
+                Serving.serves,
+                Terminator.seen_at >= self._now() - _LIVE,
+            )
+        )
+        if session.scalar(live_reports.limit(1)) is None:
             return
-        if names := self._only_here(session, certificate):
+        if names := self._names_without_another(session, certificate):
             raise Conflict(
                 "A TLS terminator serves this certificate, and no other certificate has all its "
                 "hostnames; nothing was changed.",
                 errors=[_lost(name, field) for name in names],
             )
 
-    def _only_here(self, session: Transaction, certificate: Certificate) -> list[str]:
+    def _names_without_another(self, session: Transaction, certificate: Certificate) -> list[str]:
         names = names_of(certificate.hostnames)
         rows = session.run(
-            self._others,
+            self._other_candidates,
             user_id=certificate.user_id,
             certificate_id=certificate.id,
             hostnames=as_json([*{*names, *map(wildcard_of, names)}]),
         )
         now = self._now()
-        kept = [name for name, *row in rows if is_served(candidate_of(tuple(row), (name,)), now)]
-        return lost(names, kept)
+        served = [name for name, *row in rows if is_served(candidate_of(tuple(row), (name,)), now)]
+        return lost(names, served)
 
 
 def _lost(name: str, field: str) -> Finding:

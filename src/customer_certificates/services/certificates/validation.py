@@ -10,7 +10,6 @@ from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
 from ...pki.submission import Submission, ValidationResult
 from ...pki.validation import Request, decode, encode
 from .intermediates import Intermediates
-from .requests import CertificateMaterial
 
 # Web servers' chains do not lack more consecutive intermediates than this.
 _LONGEST_COMPLETION = 4
@@ -33,68 +32,80 @@ class Validation:
 
     def __init__(
         self,
-        children: SandboxPool,
+        sandbox: SandboxPool,
         intermediates: Intermediates,
         now: Callable[[], datetime],
         *,
         enforce: bool,
     ) -> None:
         """`enforce`: rejects uploads with errors. Otherwise they are stored with their findings."""
-        self._children = children
+        self._sandbox = sandbox
         self._intermediates = intermediates
         self._now = now
         self.enforces = enforce
 
-    def examine(self, user_id: int, sent: CertificateMaterial) -> ValidationResult:
-        """Returns the result of validating `sent`. Raises Unavailable."""
-        material = sent.material()
-        now = self._now()
-        known: list[bytes] = []
-        examined = self._run(material, now, known)
-        for _ in range(_LONGEST_COMPLETION):
-            if examined.missing_issuer is None:
-                break
-            found = self._intermediates.find(user_id, examined.missing_issuer, known)
-            if not found:
-                break
-            known += found
-            examined = self._run(material, now, known)
-        return examined
+    def accepted(self, user_id: int, submission: Submission) -> ValidationResult:
+        """Returns the result of `validate`, for an upload that may be stored.
 
-    def accepts(self, examined: ValidationResult) -> bool:
-        """Returns whether the upload would be stored."""
-        return not any(
-            finding.code in _NEVER_STORED or (self.enforces and finding.severity == "error")
-            for finding in examined.findings
-        )
-
-    def require(self, examined: ValidationResult) -> None:
-        """Raises Invalid with all findings if the upload is not accepted."""
-        if not self.accepts(examined):
-            errors = sum(finding.severity == "error" for finding in examined.findings)
+        Raises Invalid with all findings if it is not accepted, Unavailable.
+        """
+        result = self.validate(user_id, submission)
+        if not self.accepts(result):
+            errors = sum(finding.severity == "error" for finding in result.findings)
             raise Invalid(
                 f"The certificate was rejected with {errors} error{'s' if errors > 1 else ''}; "
                 "nothing was stored.",
-                errors=examined.findings,
+                errors=result.findings,
             )
+        return result
 
-    def _run(self, material: Submission, now: datetime, known: list[bytes]) -> ValidationResult:
+    def accepts(self, result: ValidationResult) -> bool:
+        """Returns whether the upload would be stored."""
+        return not any(
+            finding.code in _NEVER_STORED or (self.enforces and finding.severity == "error")
+            for finding in result.findings
+        )
+
+    def validate(self, user_id: int, submission: Submission) -> ValidationResult:
+        """Returns the result of a validation, with a chain as complete as possible.
+
+        Raises Unavailable.
+        """
+        now = self._now()
+        intermediates: list[bytes] = []
+        result = self._run(submission, now, intermediates)
+        for _ in range(_LONGEST_COMPLETION):
+            if result.missing_issuer is None:
+                break
+            issuers = self._intermediates.find(user_id, result.missing_issuer, intermediates)
+            if not issuers:
+                break
+            intermediates += issuers
+            result = self._run(submission, now, intermediates)
+        return result
+
+    def _run(
+        self, submission: Submission, now: datetime, intermediates: list[bytes]
+    ) -> ValidationResult:
         try:
-            return decode(self._children.run(encode(Request(material, now, tuple(known)))))
+            request = encode(Request(submission, now, tuple(intermediates)))
+            return decode(self._sandbox.run(request))
         except ResourceLimitExceeded:
-            return _unread(material, _ended("pkcs12" if material.pkcs12 else "private_key"))
+            return _unread(
+                submission, _too_costly("pkcs12" if submission.pkcs12 else "private_key")
+            )
         except RuntimeError as defect:
             # A bug in this service or in a library. The text contains nothing of the upload.
             _log.error("Validation of an upload failed: %s", defect)
-            return _unread(material, _FAILED)
+            return _unread(submission, _FAILED)
 
 
-def _unread(material: Submission, why: Finding) -> ValidationResult:
-    private_key = Secret(material.private_key or material.pkcs12)
-    return ValidationResult((why,), "unreadable", material.body, private_key)
+def _unread(submission: Submission, finding: Finding) -> ValidationResult:
+    private_key = Secret(submission.private_key or submission.pkcs12)
+    return ValidationResult((finding,), "unreadable", submission.body, private_key)
 
 
-def _ended(field: str) -> Finding:
+def _too_costly(field: str) -> Finding:
     return Finding(
         "key_too_costly",
         field,

@@ -31,54 +31,43 @@ from ..hostnames.preview import HostnameChanges
 
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
+_TIME = "2026-11-23T09:30:00Z"
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
 SERVABLE = Meta(description="Whether a server may serve it now, if it is active.", examples=[True])
 NOT_SERVABLE_REASON = Meta(
-    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it "
-    "could not be "
-    "read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
+    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it could "
+    "not be read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
     "with its key. chain_expired, chain_not_yet_valid: an intermediate is not valid now."
 )
 _Trust = Annotated[
     Trust,
     Meta(
-        description="public: it chains to a root that browsers trust. private: it chains "
-        "to a root that "
-        "was uploaded with it. self_signed: it is signed by its own key. incomplete: an issuer is "
-        "missing. unreadable: it could not be read.",
+        description="public: it chains to a root that browsers trust. private: it chains to a "
+        "root that was uploaded with it. self_signed: it is signed by its own key. incomplete: an "
+        "issuer is missing. unreadable: it could not be read.",
         examples=["public"],
     ),
+]
+_Active = Annotated[bool, Meta(description="Whether terminators may serve it.", examples=[True])]
+_Findings = Annotated[
+    list[Finding], Meta(description="Everything that validation found, errors first.")
 ]
 _Hostnames = Annotated[list[str], HOSTNAMES]
 _NotBefore = Annotated[datetime | None, NOT_BEFORE]
 _NotAfter = Annotated[datetime | None, NOT_AFTER]
 _Fingerprint = Annotated[str | None, FINGERPRINT]
 _ChainPem = Annotated[
-    str | None,
-    Meta(
-        description="The chain to serve: the leaf first, then its intermediates in order.",
-        examples=[_PEM],
-    ),
+    str | None, Meta(description="The leaf, then its intermediates in order.", examples=[_PEM])
 ]
 
 
 class PendingView(msgspec.Struct):
     """A scheduled cutover: from `activate_at` on, this version is served."""
 
-    version: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="The version that takes over. The current version, if only its "
-            "activation is "
-            "scheduled.",
-            examples=[2],
-        ),
-    ]
+    version: Annotated[int, Meta(ge=1, description="The version that takes over.", examples=[2])]
     activate_at: Annotated[
-        datetime,
-        Meta(tz=True, description="When it takes over.", examples=["2026-12-24T00:00:00Z"]),
+        datetime, Meta(tz=True, description="When it takes over.", examples=[_TIME])
     ]
     hostnames: _Hostnames
     not_before: _NotBefore
@@ -97,17 +86,11 @@ class CertificateView(msgspec.Struct):
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[
-        bool,
-        Meta(
-            description="Whether it is active: terminators serve active certificates.",
-            examples=[True],
-        ),
-    ]
+    active: _Active
     status: Annotated[
         Status,
         Meta(
-            description="expired or not_yet_valid, according to its dates; otherwise as `active`.",
+            description="By its dates, if it is not valid now; otherwise by `active`.",
             examples=["active"],
         ),
     ]
@@ -128,38 +111,21 @@ class CertificateView(msgspec.Struct):
     fingerprint_sha256: _Fingerprint
     spki_sha256: Annotated[str | None, SPKI]
     findings: Annotated[
-        list[Finding],
-        Meta(description="What validation found at the upload. `status` gives the current state."),
+        list[Finding], Meta(description="What validation found at the upload, errors first.")
     ]
     body: Annotated[
-        str,
-        Meta(
-            description="The uploaded certificates in PEM, in their order. If something "
-            "could not be "
-            "read: the uploaded text, up to 16 KiB.",
-            examples=[_PEM],
-        ),
+        str, Meta(description="The certificates as PEM, or the unreadable text.", examples=[_PEM])
     ]
     chain: Annotated[
-        str | None,
-        Meta(
-            description="The uploaded chain in PEM, if it was sent in its own field.",
-            examples=[None],
-        ),
+        str | None, Meta(description="The chain, if it was uploaded separately.", examples=[None])
     ]
     chain_pem: _ChainPem
     pending: _Pending
     created_at: Annotated[
-        datetime,
-        Meta(tz=True, description="When it was uploaded.", examples=["2026-11-23T09:30:00Z"]),
+        datetime, Meta(tz=True, description="When it was uploaded.", examples=[_TIME])
     ]
     updated_at: Annotated[
-        datetime,
-        Meta(
-            tz=True,
-            description="When this version was uploaded.",
-            examples=["2026-11-23T09:30:00Z"],
-        ),
+        datetime, Meta(tz=True, description="When this version was uploaded.", examples=[_TIME])
     ]
 
 
@@ -169,12 +135,7 @@ class ServingView(msgspec.Struct):
     terminator: Annotated[str, Meta(description="The terminator's name.", examples=["edge-1"])]
     version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
     since: Annotated[
-        datetime,
-        Meta(
-            tz=True,
-            description="When it first reported this version.",
-            examples=["2026-11-25T09:30:00Z"],
-        ),
+        datetime, Meta(tz=True, description="When it first reported it.", examples=[_TIME])
     ]
     verified: Annotated[
         bool | None, Meta(description="Whether a probe received this version. null: not probed.")
@@ -185,8 +146,7 @@ class CertificateDetail(CertificateView):
     """A certificate, and the terminators that serve it."""
 
     serving: Annotated[
-        list[ServingView],
-        Meta(description="The terminators that serve it, according to their reports."),
+        list[ServingView], Meta(description="The terminators that report that they serve it.")
     ]
 
 
@@ -195,13 +155,7 @@ class UploadView(msgspec.Struct):
 
     id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[
-        bool,
-        Meta(
-            description="Whether it is active: terminators serve active certificates.",
-            examples=[True],
-        ),
-    ]
+    active: _Active
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
@@ -209,9 +163,7 @@ class UploadView(msgspec.Struct):
     not_before: _NotBefore
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
-    findings: Annotated[
-        list[Finding], Meta(description="Everything that validation found, errors first.")
-    ]
+    findings: _Findings
     pending: _Pending = None
 
 
@@ -226,42 +178,17 @@ class CheckView(msgspec.Struct):
         Leaf | None, Meta(description="The parsed certificate. null: it could not be read.")
     ]
     chain_pem: _ChainPem
-    findings: Annotated[
-        list[Finding], Meta(description="Everything that validation found, errors first.")
-    ]
+    findings: _Findings
     hostnames: Annotated[
         HostnameChanges, Meta(description="How its activation would change its hostnames.")
     ]
 
 
-# The columns below that are not shown as they are.
+# The fields of a CertificateView that no column has, and columns that decide about them.
+_DERIVED = ("status", "servable", "not_servable_reason")
 _SERVING = ("serve_not_before", "serve_not_after", "not_servable")
 # The columns of a row for `certificate_view`, in its order.
-SHOWN = (
-    "id",
-    "user_id",
-    "active",
-    "version",
-    "trust",
-    "hostnames",
-    "subject",
-    "issuer",
-    "serial",
-    "not_before",
-    "not_after",
-    "key_algorithm",
-    "signature_algorithm",
-    "fingerprint_sha256",
-    "spki_sha256",
-    "findings",
-    "body",
-    "chain",
-    "chain_pem",
-    "pending",
-    "created_at",
-    "updated_at",
-    *_SERVING,
-)
+SHOWN = (*(name for name in CertificateView.__struct_fields__ if name not in _DERIVED), *_SERVING)
 _Dates = tuple[datetime | None, datetime | None]
 _TRUST = SHOWN.index("trust")
 _HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
@@ -286,23 +213,19 @@ def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
 
 
 def not_servable_reason(
-    trust: Trust,
-    valid: _Dates,
-    served: _Dates,
-    not_servable: NotServable | None,
-    as_of: datetime,
+    trust: Trust, valid: _Dates, served: _Dates, not_servable: NotServable | None, as_of: datetime
 ) -> NotServableReason | None:
     """Returns why no server may serve a certificate at `as_of`; None if one may."""
     candidate = Candidate(0, 0, 0, True, (), *valid, trust, None, True, *served, not_servable)
     return why_not_servable(candidate, as_of)
 
 
-def reason_of(examined: ValidationResult, as_of: datetime) -> NotServableReason | None:
+def reason_of(result: ValidationResult, as_of: datetime) -> NotServableReason | None:
     """Returns why no server may serve an upload at `as_of`; None if one may."""
-    leaf = examined.leaf
+    leaf = result.leaf
     valid = (leaf.not_before, leaf.not_after) if leaf else (None, None)
-    served = (examined.serve_not_before, examined.serve_not_after)
-    return not_servable_reason(examined.trust, valid, served, examined.not_servable, as_of)
+    served = (result.serve_not_before, result.serve_not_after)
+    return not_servable_reason(result.trust, valid, served, result.not_servable, as_of)
 
 
 def view_of(certificate: Certificate, as_of: datetime) -> CertificateView:

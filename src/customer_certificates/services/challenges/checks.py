@@ -34,9 +34,8 @@ class Seen(msgspec.Struct):
     result: Annotated[
         Result,
         Meta(
-            description="found: it proves control of the hostname. missing: it does not "
-            "exist. unclear: "
-            "a resolver or the web server gave no usable answer, or resolvers disagree. "
+            description="found: it proves control of the hostname. missing: it does not exist. "
+            "unclear: a resolver or the web server gave no usable answer, or resolvers disagree. "
             "not_accepted: this method cannot prove this hostname now.",
             examples=["missing"],
         ),
@@ -45,10 +44,7 @@ class Seen(msgspec.Struct):
         str,
         Meta(
             description="What the check saw, in words.",
-            examples=[
-                "No TXT record at _customer-certificates.www.example.com; resolver 9.9.9.9 "
-                "answered NXDOMAIN."
-            ],
+            examples=[f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN."],
         ),
     ]
 
@@ -61,21 +57,20 @@ class Tokens(NamedTuple):
     http_token: str
 
 
+_RecordName = Annotated[
+    str, Meta(description="The name of the record.", examples=[f"{LABEL}.www.example.com"])
+]
+
+
 class DnsRecord(msgspec.Struct):
     """A TXT record to set."""
 
-    name: Annotated[
-        str,
-        Meta(
-            description="The name of the record.",
-            examples=["_customer-certificates.www.example.com"],
-        ),
-    ]
+    name: _RecordName
     value: Annotated[
         str,
         Meta(
             description="The text of the record.",
-            examples=["customer-certificates=0f8fad5bd9cb469fa16570867728950e"],
+            examples=[f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e"],
         ),
     ]
 
@@ -83,13 +78,7 @@ class DnsRecord(msgspec.Struct):
 class AliasRecord(msgspec.Struct):
     """A CNAME record to set."""
 
-    name: Annotated[
-        str,
-        Meta(
-            description="The name of the record.",
-            examples=["_customer-certificates.www.example.com"],
-        ),
-    ]
+    name: _RecordName
     target: Annotated[
         str,
         Meta(
@@ -134,12 +123,12 @@ class Checked(NamedTuple):
     @property
     def is_proven(self) -> bool:
         """Returns whether one method has proven the hostname."""
-        return any(one.result == "found" for one in self.seen)
+        return any(seen.result == "found" for seen in self.seen)
 
     @property
-    def is_gone(self) -> bool:
+    def is_missing(self) -> bool:
         """Returns whether certainly no method proves the hostname."""
-        return all(one.result in ("missing", "not_accepted") for one in self.seen)
+        return all(seen.result in ("missing", "not_accepted") for seen in self.seen)
 
 
 class Checks:
@@ -175,68 +164,61 @@ class Checks:
         records = self.records(hostname, tokens)
         deadline = self._dns.deadline()
         seen: list[Seen] = []
-        if records.txt:
-            seen.append(self._txt(records.txt, deadline))
-        if records.cname and not _is_found(seen):
-            seen.append(self._cname(records.cname, deadline))
-        place = self._place(hostname, deadline, wanted=records.http and not _is_found(seen))
-        if records.http and not _is_found(seen):
-            seen.append(self._http(hostname, records.http, place, http_refused))
-        return Checked(tuple(seen), place.is_edge)
+        if txt := records.txt:
+            seen.append(self._record("txt", txt.name, txt.value, deadline))
+        if (cname := records.cname) and not _is_found(seen):
+            seen.append(self._record("cname", cname.name, cname.target, deadline))
+        file = None if _is_found(seen) else records.http
+        addresses = _Addresses((), None, None)
+        # Whether the hostname resolves to the edge targets is always recorded.
+        if file or self._edge.is_known:
+            addresses = self._addresses(hostname, deadline)
+        if file:
+            seen.append(self._http(hostname, file, addresses, http_refused))
+        return Checked(tuple(seen), addresses.is_edge)
 
-    def _txt(self, record: DnsRecord, deadline: Deadline) -> Seen:
-        expected = record.value.encode()
+    def _record(self, method: Method, name: str, expected: str, deadline: Deadline) -> Seen:
+        kind: Literal["TXT", "CNAME"] = "TXT" if method == "txt" else "CNAME"
         try:
-            answers = self._dns.ask(record.name, "TXT", deadline)
+            answers = self._dns.ask(name, kind, deadline)
         except LookupFailed as error:
-            return Seen("txt", "unclear", f"The TXT record at {record.name}: {error.detail}")
-        return _judged("txt", record.name, expected, answers)
+            return Seen(method, "unclear", f"The {kind} record at {name}: {error.detail}")
+        return _result(method, name, expected.encode(), answers)
 
-    def _cname(self, record: AliasRecord, deadline: Deadline) -> Seen:
-        try:
-            answers = self._dns.ask(record.name, "CNAME", deadline)
-        except LookupFailed as error:
-            return Seen("cname", "unclear", f"The CNAME record at {record.name}: {error.detail}")
-        return _judged("cname", record.name, record.target.encode(), answers)
-
-    def _place(self, hostname: str, deadline: Deadline, *, wanted: object) -> "_Place":
-        """Returns the addresses of the hostname, if `wanted` or if edge targets are set."""
-        if not (wanted or self._edge.is_known):
-            return _Place((), None, None)
+    def _addresses(self, hostname: str, deadline: Deadline) -> "_Addresses":
         address = ip_address(hostname)
         try:
             if address is not None:
-                known = agreed = frozenset([address])
+                found = agreed = frozenset([address])
                 names = frozenset[str]()
             else:
-                names, known, agreed = self._dns.addresses(hostname, deadline)
-            is_edge = self._edge.has(names, known, deadline) if self._edge.is_known else None
+                names, found, agreed = self._dns.addresses(hostname, deadline)
+            is_edge = self._edge.has(names, found, deadline) if self._edge.is_known else None
         except LookupFailed as error:
-            return _Place((), None, Seen("http", "unclear", error.detail))
-        why = None
-        if not known:
-            why = Seen("http", "missing", f"{hostname} has no address.")
+            return _Addresses((), None, Seen("http", "unclear", error.detail))
+        problem = None
+        if not found:
+            problem = Seen("http", "missing", f"{hostname} has no address.")
         elif not agreed:
-            why = Seen(
-                "http", "unclear", f"The resolvers disagree about the addresses of {hostname}."
-            )
-        return _Place(tuple(sorted(agreed, key=str)), is_edge, why)
+            disagreement = f"The resolvers disagree about the addresses of {hostname}."
+            problem = Seen("http", "unclear", disagreement)
+        return _Addresses(tuple(sorted(agreed, key=str)), is_edge, problem)
 
     def _http(
-        self, hostname: str, file: WebFile, place: "_Place", http_refused: str | None
+        self, hostname: str, file: WebFile, addresses: "_Addresses", http_refused: str | None
     ) -> Seen:
-        if place.is_edge:
+        if addresses.is_edge:
             http_refused = (
                 f"{hostname} resolves to the servers of this service, so a file there proves "
                 "nothing. Use the TXT record."
             )
         if http_refused:
             return Seen("http", "not_accepted", http_refused)
-        if place.blocked_reason:
-            return place.blocked_reason
+        if addresses.problem:
+            return addresses.problem
         path = file.url.partition("//")[2].partition("/")[2]
         try:
-            body = self._files.read(hostname, f"/{path}", place.addresses)
+            body = self._files.read(hostname, f"/{path}", addresses.agreed)
         except FileMissing as error:
             return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
         except TargetForbidden as error:
@@ -248,12 +230,15 @@ class Checks:
         return Seen("http", "found", f"The file at {file.url} was found.")
 
 
-class _Place(NamedTuple):
-    """The addresses of a hostname. `blocked_reason`: why no file can be fetched there."""
+class _Addresses(NamedTuple):
+    """The addresses of a hostname that all resolvers return.
 
-    addresses: tuple[Address, ...]
+    `problem`: why no file can be fetched there.
+    """
+
+    agreed: tuple[Address, ...]
     is_edge: bool | None
-    blocked_reason: Seen | None
+    problem: Seen | None
 
 
 def ip_address(hostname: str) -> Address | None:
@@ -268,7 +253,7 @@ def _is_found(seen: Sequence[Seen]) -> bool:
     return bool(seen) and seen[-1].result == "found"
 
 
-def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
+def _result(method: Method, name: str, expected: bytes, answers: Sequence[Answer]) -> Seen:
     """Returns the result of all resolvers' answers: each must have the record."""
     kind = method.upper()
     lacking = [answer for answer in answers if expected not in answer.values]
@@ -277,13 +262,9 @@ def _judged(method: Method, name: str, expected: bytes, answers: Sequence[Answer
     detail = _lack(kind, name, lacking[0])
     if len(lacking) == len(answers):
         return Seen(method, "missing", detail)
-    shown = next(answer.resolver for answer in answers if expected in answer.values)
-    return Seen(
-        method,
-        "unclear",
-        f"{detail} Resolver {shown} returns the record. Wait for DNS to propagate, or correct "
-        "the record.",
-    )
+    other = next(answer.resolver for answer in answers if expected in answer.values)
+    wait = f"Resolver {other} returns the record. Wait for DNS to propagate, or correct the record."
+    return Seen(method, "unclear", f"{detail} {wait}")
 
 
 def _lack(kind: str, name: str, answer: Answer) -> str:

@@ -24,29 +24,6 @@ class Contests:
         self._database = database
         self._now = now
         self._notices = HostnameNotices(database, now)
-        user_id: Any = bindparam("user_id", type_=BigInteger)
-        now_: Any = bindparam("now", type_=_TIME)
-        contesting = HostnameChallenge.state == "contesting"
-        self._incumbents = database.prepare(
-            select(HostnameClaim.user_id, HostnameClaim.hostname)
-            .join(HostnameChallenge, HostnameChallenge.hostname == HostnameClaim.hostname)
-            .where(
-                HostnameChallenge.user_id == user_id, contesting, HostnameClaim.user_id != user_id
-            )
-        )
-        mine = select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
-        other = aliased(HostnameChallenge)
-        # A locked challenge is being checked; waiting for it could deadlock.
-        against = (
-            select(other.id)
-            .where(other.hostname.in_(mine), other.user_id != user_id, other.state == "contesting")
-            .with_for_update(skip_locked=True)
-        )
-        self._check_now = database.prepare(
-            update(HostnameChallenge)
-            .where(HostnameChallenge.id.in_(against))
-            .values(next_check_at=now_)
-        )
         self._remove = database.prepare(_removal())
 
     def end_with_user(self, session: Transaction, user_id: int) -> None:
@@ -55,11 +32,33 @@ class Contests:
         Users who keep a hostname are notified. Challenges for hostnames of the user are checked at
         once.
         """
+        incumbents = (
+            select(HostnameClaim.user_id, HostnameClaim.hostname)
+            .join(HostnameChallenge, HostnameChallenge.hostname == HostnameClaim.hostname)
+            .where(
+                HostnameChallenge.user_id == user_id,
+                HostnameChallenge.state == "contesting",
+                HostnameClaim.user_id != user_id,
+            )
+        )
+        own = select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
+        other = aliased(HostnameChallenge)
+        # A locked challenge is being checked; waiting for it could deadlock.
+        against = (
+            select(other.id)
+            .where(other.hostname.in_(own), other.user_id != user_id, other.state == "contesting")
+            .with_for_update(skip_locked=True)
+        )
         with session.across_tenants():
-            for other, hostname in session.run(self._incumbents, user_id=user_id):
+            for other_id, hostname in session.execute(incumbents).all():
                 reason = "The challenger was deleted."
-                self._notices.add(session, other, [hostname], "contest_closed", reason)
-            session.run(self._check_now, user_id=user_id, now=self._now())
+                self._notices.add(session, other_id, [hostname], "contest_closed", reason)
+            session.execute(
+                update(HostnameChallenge)
+                .where(HostnameChallenge.id.in_(against))
+                .values(next_check_at=self._now())
+                .execution_options(synchronize_session=False)
+            )
 
     def clean(self) -> int:
         """Deletes challenges that ended long ago, and returns their number. Raises Unavailable.
@@ -70,30 +69,28 @@ class Contests:
 
 
 def _removal() -> Any:
-    """Deletes ended challenges; a verified one has ended when its user no longer proves the
-    hostname.
-    """
-    over = aliased(HostnameChallenge)
+    """Deletes ended challenges. Verified ones have ended if their user lost the hostname."""
+    ended = aliased(HostnameChallenge)
     is_proven = (
         select(HostnameClaim.hostname)
         .where(
-            HostnameClaim.hostname == over.hostname,
-            HostnameClaim.user_id == over.user_id,
+            HostnameClaim.hostname == ended.hostname,
+            HostnameClaim.user_id == ended.user_id,
             or_(HostnameClaim.proof == "challenge", HostnameClaim.proof == "operator"),
         )
-        .correlate(over)
+        .correlate(ended)
         .exists()
     )
     before: Any = bindparam("before", type_=_TIME)
     old = (
-        select(over.id)
+        select(ended.id)
         .where(
-            over.expires_at < before,
-            or_(over.last_checked_at.is_(None), over.last_checked_at < before),
-            over.state != "contesting",
-            or_(over.state != "verified", ~is_proven),
+            ended.expires_at < before,
+            or_(ended.last_checked_at.is_(None), ended.last_checked_at < before),
+            ended.state != "contesting",
+            or_(ended.state != "verified", ~is_proven),
         )
-        .order_by(over.id)
+        .order_by(ended.id)
         .limit(bindparam("limit", type_=BigInteger))
     )
     return (

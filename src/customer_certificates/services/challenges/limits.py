@@ -38,22 +38,20 @@ class CheckLimits:
         self._lock = Lock()
         self._servers: TTLCache[str, tuple[str, ...]] = TTLCache(_KEPT_ZONES, _KEPT_SECONDS)
 
-    def take(self, hostname: str, user_id: int) -> int | None:
+    def count(self, hostname: str, user_id: int) -> int | None:
         """Counts a check for the user, and returns the seconds to wait, or None.
 
         Raises Unavailable.
         """
         domain = registrable_domain(hostname)
-        wait = self._take([f"domain/{domain}"], MOST_OF_DOMAIN, user_id)
+        wait = self._count([f"domain/{domain}"], MOST_OF_DOMAIN, user_id)
         if wait is None and (servers := self._servers_of(domain)):
             names = [f"server/{server}" for server in servers]
-            wait = self._take(names, MOST_OF_SERVER, user_id)
+            wait = self._count(names, MOST_OF_SERVER, user_id)
         return wait
 
-    def _take(self, names: Sequence[str], most: int, user_id: int) -> int | None:
-        """Counts for the user first, so that checks beyond the user's share use up no
-        one else's.
-        """
+    def _count(self, names: Sequence[str], most: int, user_id: int) -> int | None:
+        """Counts for the user first: checks beyond that share must not count for others."""
         own = [_rate(f"{name}/user/{user_id}", most // _SHARE) for name in names]
         wait = self._counts.add_at_once(own)
         if wait is None:
@@ -61,18 +59,16 @@ class CheckLimits:
         return wait
 
     def _servers_of(self, domain: str) -> tuple[str, ...]:
-        """Returns the addresses of a domain's DNS servers, or their names; cached for
-        ten minutes.
-        """
+        """Returns the addresses of a domain's DNS servers, or their names. Caches them."""
         if address_of(domain):
             return ()
         with self._lock:
-            known: tuple[str, ...] | None = self._servers.get(domain)
-        if known is None:
-            known = self._look_up(domain, Deadline(_LOOKUP_SECONDS))
+            servers: tuple[str, ...] | None = self._servers.get(domain)
+        if servers is None:
+            servers = self._look_up(domain, Deadline(_LOOKUP_SECONDS))
             with self._lock:
-                self._servers[domain] = known
-        return known
+                self._servers[domain] = servers
+        return servers
 
     def _look_up(self, domain: str, deadline: Deadline) -> tuple[str, ...]:
         try:

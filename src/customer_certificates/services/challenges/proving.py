@@ -6,10 +6,10 @@ has changed since the check began. Otherwise the check is repeated.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import DateTime, Text, bindparam, func, insert, select, update
+from sqlalchemy import Text, bindparam, func, insert, select, update
 
 from ...errors import Conflict, Finding
 from ...gateways.database import Database, Transaction
@@ -29,9 +29,10 @@ CONTESTED = timedelta(hours=72)
 _MOST_TRANSFERS = 3
 _TRANSFERS_IN = timedelta(days=30)
 # How often a check is repeated because the claim changed before the transaction.
-_MOST_ROUNDS = 3
+_MOST_ATTEMPTS = 3
 
-_TIME = DateTime(timezone=True)
+# The pauses after the first checks, in minutes. Later checks use the last one.
+_PAUSES = (1, 5, 15, 60, 240)
 
 
 class Target(NamedTuple):
@@ -45,12 +46,18 @@ class Target(NamedTuple):
 
 
 class _Incumbent(NamedTuple):
-    """The owner when the check begins, and whether a repeated check of that user's challenge
-    failed.
-    """
+    """The owner when the check begins; `has_failed`: the owner's own challenge failed."""
 
     claim: Claim | None
     has_failed: bool
+
+
+class _Locked(NamedTuple):
+    """A transaction that has locked a challenge, for a principal."""
+
+    session: Transaction
+    principal: Principal
+    challenge: HostnameChallenge
 
 
 class _Changed(Exception):  # noqa: N818 - it ends a transaction that is tried again
@@ -75,40 +82,12 @@ class Proving:
         self._notices = HostnameNotices(database, now)
         self._audit = audit
         self._now = now
-        hostname: Any = bindparam("hostname", type_=Text)
         self._tokens = database.prepare(
-            select(
-                HostnameChallenge.txt_token,
-                HostnameChallenge.cname_label,
-                HostnameChallenge.http_token,
-            ).where(
-                HostnameChallenge.hostname == hostname,
+            select(*(getattr(HostnameChallenge, name) for name in Tokens._fields)).where(
+                HostnameChallenge.hostname == bindparam("hostname", type_=Text),
                 HostnameChallenge.user_id == bindparam("user_id"),
             ),
             tenant=None,
-        )
-        self._transfers = database.prepare(
-            select(func.count()).where(
-                HostnameTransfer.hostname == hostname,
-                HostnameTransfer.at > bindparam("since", type_=_TIME),
-            ),
-            tenant=None,
-        )
-        self._add_transfer = database.prepare(
-            insert(HostnameTransfer), ("hostname", "from_user_id", "to_user_id", "at")
-        )
-        self._checked = database.prepare(
-            update(HostnameClaim)
-            .where(
-                HostnameClaim.hostname == bindparam("of_hostname"),
-                HostnameClaim.user_id == bindparam("user_id"),
-            )
-            .values(
-                checked_at=bindparam("at", type_=_TIME),
-                check_failures=0,
-                next_check_at=bindparam("next", type_=_TIME),
-                resolves_to_edge=bindparam("edge"),
-            )
         )
 
     def check(self, user_id: int, hostname: str, tokens: Tokens) -> Checked:
@@ -120,7 +99,7 @@ class Proving:
     def http_refused(self, user_id: int, hostname: str) -> str | None:
         """Returns why a file cannot prove `hostname`; None if it can."""
         wildcard = covering(hostname)
-        above = self._claim_of(wildcard) if wildcard else None
+        above = self._claims.claim_of(wildcard) if wildcard else None
         if above and above.user_id != user_id and above.evidence.strength(self._now()) >= LAPSED:
             return (
                 f"{hostname} is under another user's wildcard, so a file there proves "
@@ -128,39 +107,39 @@ class Proving:
             )
         return None
 
-    def prove(self, caller: Principal, target: Target) -> None:
+    def prove(self, principal: Principal, target: Target) -> None:
         """Checks a challenge, and stores the result.
 
         Stores nothing if the challenge was deleted or renewed in the meantime, or if another worker
         is checking it. Raises Conflict (the hostname is proven, and cannot be claimed),
         Unavailable.
         """
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MOST_ATTEMPTS):
             checked = self.check(target.user_id, target.hostname, target.tokens)
             incumbent = self._incumbent(target) if checked.is_proven else None
             try:
-                self._settle(caller, target, checked, incumbent)
+                self._store(principal, target, checked, incumbent)
                 return
             except _Changed:
                 continue
             except Conflict:
-                self._settle(caller, target, checked, None, is_refused=True)
+                self._store(principal, target, checked, None, is_refused=True)
                 raise
-        self._settle(caller, target, checked, None)  # pyrefly: ignore[unbound-name]
+        self._store(principal, target, checked, None)  # pyrefly: ignore[unbound-name]
 
     def _incumbent(self, target: Target) -> _Incumbent:
-        claim = self._claim_of(target.hostname)
+        claim = self._claims.claim_of(target.hostname)
         if claim is None or claim.user_id == target.user_id or claim.evidence.proof != "challenge":
             return _Incumbent(claim, has_failed=False)
         rows = self._tokens(hostname=target.hostname, user_id=claim.user_id)
         if not rows:
             return _Incumbent(claim, has_failed=True)
         checked = self.check(claim.user_id, target.hostname, Tokens(*rows[0]))
-        return _Incumbent(claim, checked.is_gone)
+        return _Incumbent(claim, checked.is_missing)
 
-    def _settle(
+    def _store(
         self,
-        caller: Principal,
+        principal: Principal,
         target: Target,
         checked: Checked,
         incumbent: _Incumbent | None,
@@ -176,7 +155,7 @@ class Proving:
         with self._database.begin(target.user_id) as session:
             lock_user(session, target.user_id)
             challenge = session.get(HostnameChallenge, target.id, with_for_update=True)
-            if challenge is None or not _is_still(challenge, target):
+            if challenge is None or not _is_unchanged(challenge, target):
                 return
             challenge.last_checked_at = now
             challenge.last_result = msgspec.json.encode(checked.seen).decode()
@@ -184,60 +163,46 @@ class Proving:
             if target.leased_until:
                 challenge.attempts += 1
                 challenge.next_check_at = next_check(challenge, now)
-            if incumbent is None:
-                self._settle_unproven(session, caller, challenge, now, is_refused)
-            else:
-                self._settle_proven(session, caller, challenge, checked, incumbent, now)
+            locked = _Locked(session, principal, challenge)
+            if incumbent is not None:
+                self._store_proven(locked, checked, incumbent, now)
+            elif challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
+                removed = "The challenger's record was removed."
+                self._close(locked, "An operator decided." if is_refused else removed)
 
-    def _settle_unproven(
-        self,
-        session: Transaction,
-        caller: Principal,
-        challenge: HostnameChallenge,
-        now: datetime,
-        is_refused: bool,
+    def _store_proven(
+        self, locked: _Locked, checked: Checked, incumbent: _Incumbent, now: datetime
     ) -> None:
-        if challenge.state == "contesting" and (is_refused or challenge.expires_at <= now):
-            lost = "An operator decided." if is_refused else "The challenger's record was removed."
-            self._close(session, challenge, lost)
-            self._record(session, caller, challenge, "challenge.close")
-
-    def _settle_proven(
-        self,
-        session: Transaction,
-        caller: Principal,
-        challenge: HostnameChallenge,
-        checked: Checked,
-        incumbent: _Incumbent,
-        now: datetime,
-    ) -> None:
+        session, challenge = locked.session, locked.challenge
         user_id, hostname = challenge.user_id, challenge.hostname
         self._require_unchanged(session, user_id, hostname, incumbent.claim)
         is_decided = challenge.expires_at <= now
         has_failed = incumbent.has_failed and (challenge.state != "contesting" or is_decided)
         if _is_displaced(incumbent.claim, user_id, now, has_failed=has_failed):
-            self._count_transfer(session, hostname, incumbent.claim, user_id, now)
+            _count_transfer(session, incumbent.claim, user_id, now)
         outcome = self._hostnames.claim_proven(
             session, user_id, hostname, "challenge", now, incumbent_failed=has_failed
         )
         if outcome.result == "contested":
-            self._contest(session, caller, challenge, outcome.other, now)
+            self._contest(locked, outcome.other, now)
             return
         was_verified = challenge.state == "verified"
         challenge.state, challenge.next_check_at = "verified", None
         session.flush()
-        session.run(
-            self._checked,
-            of_hostname=hostname,
-            user_id=user_id,
-            at=now,
-            next=now + RECHECKED,
-            edge=checked.resolves_to_edge,
+        session.execute(
+            update(HostnameClaim)
+            .where(HostnameClaim.hostname == hostname, HostnameClaim.user_id == user_id)
+            .values(
+                checked_at=now,
+                check_failures=0,
+                next_check_at=now + RECHECKED,
+                resolves_to_edge=checked.resolves_to_edge,
+            )
         )
         if not was_verified or outcome.result == "taken_over":
-            method = next(one.method for one in checked.seen if one.result == "found")
+            method = next(seen.method for seen in checked.seen if seen.result == "found")
             self._notices.add(session, user_id, [hostname], "verified", method)
-            self._record(session, caller, challenge, "challenge.verify", method=method)
+            self._record(locked, "challenge.verify", method=method)
 
     def _require_unchanged(
         self, session: Transaction, user_id: int, hostname: str, before: Claim | None
@@ -248,81 +213,38 @@ class Proving:
         if existing.claims.get(hostname) != before:
             raise _Changed
 
-    def _count_transfer(
-        self,
-        session: Transaction,
-        hostname: str,
-        claim: Claim | None,
-        user_id: int,
-        now: datetime,
-    ) -> None:
-        """Raises Conflict if the hostname was transferred too often."""
-        if claim is None:
-            return
-        with session.across_tenants():
-            ((number,),) = session.run(
-                self._transfers, hostname=hostname, since=now - _TRANSFERS_IN
-            )
-        if number >= _MOST_TRANSFERS:
-            raise _too_many_transfers(hostname)
-        session.run(
-            self._add_transfer,
-            hostname=hostname,
-            from_user_id=claim.user_id,
-            to_user_id=user_id,
-            at=now,
-        )
-
-    def _contest(
-        self,
-        session: Transaction,
-        caller: Principal,
-        challenge: HostnameChallenge,
-        other: int | None,
-        now: datetime,
-    ) -> None:
+    def _contest(self, locked: _Locked, other: int | None, now: datetime) -> None:
         """Starts, continues or closes the contest between two proven challenges."""
+        challenge = locked.challenge
         if challenge.state != "contesting":
             challenge.state = "contesting"
             challenge.expires_at = challenge.next_check_at = now + CONTESTED
-            reason = "Two users proved control by a challenge."
-            self._tell(session, challenge, other, "contested", reason)
-            self._record(session, caller, challenge, "challenge.contest")
+            self._notify(locked, other, "contested", "Two users proved control by a challenge.")
+            self._record(locked, "challenge.contest")
         elif challenge.expires_at <= now:
-            self._close(session, challenge, "Both records still exist.", other)
-            self._record(session, caller, challenge, "challenge.close")
+            self._close(locked, "Both records still exist.", other)
 
     def withdraw(
-        self, session: Transaction, caller: Principal, challenge: HostnameChallenge
+        self, session: Transaction, principal: Principal, challenge: HostnameChallenge
     ) -> None:
         """Closes the contest, if any, of a locked challenge before the challenge is deleted."""
         if challenge.state == "contesting":
-            self._close(session, challenge, "The challenger deleted the challenge.")
-            self._record(session, caller, challenge, "challenge.close")
+            locked = _Locked(session, principal, challenge)
+            self._close(locked, "The challenger deleted the challenge.")
 
-    def _close(
-        self,
-        session: Transaction,
-        challenge: HostnameChallenge,
-        reason: str,
-        other: int | None = None,
-    ) -> None:
+    def _close(self, locked: _Locked, reason: str, other: int | None = None) -> None:
         """Closes a contest in favor of the owner."""
+        challenge = locked.challenge
         challenge.state, challenge.next_check_at = "expired", None
         if other is None:
-            claim = self._claim_of(challenge.hostname)
+            claim = self._claims.claim_of(challenge.hostname)
             other = claim.user_id if claim else None
-        self._tell(session, challenge, other, "contest_closed", reason)
+        self._notify(locked, other, "contest_closed", reason)
+        self._record(locked, "challenge.close")
 
-    def _tell(
-        self,
-        session: Transaction,
-        challenge: HostnameChallenge,
-        other: int | None,
-        kind: NoticeKind,
-        reason: str,
-    ) -> None:
+    def _notify(self, locked: _Locked, other: int | None, kind: NoticeKind, reason: str) -> None:
         """Notifies both parties and the operators."""
+        session, challenge = locked.session, locked.challenge
         session.flush()
         names = [challenge.hostname]
         self._notices.add(session, challenge.user_id, names, kind, reason)
@@ -330,34 +252,20 @@ class Proving:
             with session.across_tenants():
                 self._notices.add(session, other, names, kind, reason)
 
-    def _claim_of(self, hostname: str) -> Claim | None:
-        return self._claims.present(0, [hostname], UNPROVEN).claims.get(hostname)
-
-    def _record(
-        self,
-        session: Transaction,
-        caller: Principal,
-        challenge: HostnameChallenge,
-        action: str,
-        **detail: str,
-    ) -> None:
+    def _record(self, locked: _Locked, action: str, **detail: str) -> None:
+        session, principal, challenge = locked
         session.flush()
         path = challenge_path(challenge.user_id, challenge.hostname)
-        self._audit.record(session, caller, action, challenge.user_id, path, detail=detail)
-
-
-_MINUTE = timedelta(minutes=1)
-# The pauses after the first checks. Later checks use the last one.
-_PAUSES = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, 60 * _MINUTE, 240 * _MINUTE)
+        self._audit.record(session, principal, action, challenge.user_id, path, detail=detail)
 
 
 def next_check(challenge: HostnameChallenge, now: datetime) -> datetime | None:
     """Returns when a worker checks next; an expired challenge is checked one last time."""
     if challenge.state not in ("pending", "contesting"):
         return None
-    pause = _PAUSES[min(challenge.attempts, len(_PAUSES) - 1)]
     if challenge.state == "contesting":
         return challenge.expires_at
+    pause = timedelta(minutes=_PAUSES[min(challenge.attempts, len(_PAUSES) - 1)])
     return min(now + pause, challenge.expires_at)
 
 
@@ -369,21 +277,36 @@ def challenge_path(user_id: int, hostname: str) -> str:
 def target_of(challenge: HostnameChallenge, leased_until: datetime | None = None) -> Target:
     """Returns the parts of a challenge that a check needs."""
     return Target(
-        challenge.id,
-        challenge.user_id,
-        challenge.hostname,
-        tokens_of(challenge),
-        leased_until,
+        challenge.id, challenge.user_id, challenge.hostname, tokens_of(challenge), leased_until
     )
 
 
-def _is_still(challenge: HostnameChallenge, target: Target) -> bool:
+def _is_unchanged(challenge: HostnameChallenge, target: Target) -> bool:
     """Returns whether the challenge is still the checked one, and not leased to another worker."""
     return (
         tokens_of(challenge) == target.tokens
         and challenge.state in ("pending", "contesting", "verified")
         and target.leased_until in (None, challenge.next_check_at)
     )
+
+
+def _count_transfer(session: Transaction, claim: Claim | None, user_id: int, now: datetime) -> None:
+    """Records that the user takes over the hostname.
+
+    Raises Conflict if it was transferred too often.
+    """
+    if claim is None:
+        return
+    hostname = claim.hostname
+    recent = select(func.count()).where(
+        HostnameTransfer.hostname == hostname, HostnameTransfer.at > now - _TRANSFERS_IN
+    )
+    with session.across_tenants():
+        number = session.execute(recent).scalar_one()
+    if number >= _MOST_TRANSFERS:
+        raise _too_many_transfers(hostname)
+    transfer = {"hostname": hostname, "from_user_id": claim.user_id, "to_user_id": user_id}
+    session.execute(insert(HostnameTransfer).values(**transfer, at=now))
 
 
 def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_failed: bool) -> bool:
@@ -395,15 +318,13 @@ def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_faile
 
 
 def _too_many_transfers(hostname: str) -> Conflict:
+    finding = Finding(
+        "hostname_taken",
+        "hostname",
+        f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times "
+        f"within {_TRANSFERS_IN.days} days.",
+        f"Ask an operator to decide: PUT /hostnames/{hostname}.",
+    )
     return Conflict(
-        "The hostname was transferred too often; nothing was changed.",
-        errors=[
-            Finding(
-                "hostname_taken",
-                "hostname",
-                f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times "
-                f"within {_TRANSFERS_IN.days} days.",
-                f"Ask an operator to decide: PUT /hostnames/{hostname}.",
-            )
-        ],
+        "The hostname was transferred too often; nothing was changed.", errors=[finding]
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import DateTime, Text, bindparam, func, null, select, update
 
 from ...errors import Conflict, NotFound, Unavailable
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import EVERYBODY, Database
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, items_of
 from ...models import HostnameChallenge, HostnameClaim
@@ -25,7 +25,7 @@ from .proving import RECHECKED, Proving, Target
 # A check takes some seconds: this many threads run at once, at most two for one user.
 _THREADS = 8
 _MOST_OF_USER = 2
-# More than the free threads, since those of busy users are skipped.
+# More than the idle threads, because checks of users who have enough running are skipped.
 _MOST_READ = 100
 # A check must store its result within this time. After a crash another worker repeats it.
 LEASE = timedelta(minutes=3)
@@ -37,7 +37,7 @@ _TIME = DateTime(timezone=True)
 _log = logging.getLogger(__name__)
 
 
-class _Due(NamedTuple):
+class _Check(NamedTuple):
     """A challenge to check, or (`is_repeated`) a claim whose proof is checked again.
 
     `tokens` is None if the claim's challenge was deleted.
@@ -47,7 +47,7 @@ class _Due(NamedTuple):
     user_id: int
     hostname: str
     tokens: Tokens | None
-    is_over: bool
+    is_expired: bool
     is_repeated: bool
 
 
@@ -58,7 +58,6 @@ class _ClaimStatements:
         self.due = database.prepare(_due_claims(), tenant=None)
         until: Any = bindparam("until", type_=_TIME)
         now_: Any = bindparam("now", type_=_TIME)
-        next_at = bindparam("next", type_=_TIME)
         names = items_of(bindparam("hostnames", type_=Text))
         self.lease = database.prepare(
             update(HostnameClaim)
@@ -69,45 +68,30 @@ class _ClaimStatements:
             .values(next_check_at=until)
             .returning(HostnameClaim.hostname)
         )
-        of_claim = (
+        leased = update(HostnameClaim).where(
             HostnameClaim.hostname == bindparam("of_hostname"),
             HostnameClaim.user_id == bindparam("user_id"),
             HostnameClaim.next_check_at == until,
         )
-        self.postpone = database.prepare(
-            update(HostnameClaim).where(*of_claim).values(next_check_at=next_at)
-        )
-        self.failures = database.prepare(select(HostnameClaim.check_failures).where(*of_claim))
-        settled = {"checked_at": now_, "next_check_at": next_at}
-        self.proof_is_there = database.prepare(
-            update(HostnameClaim)
-            .where(*of_claim)
-            .values(**settled, check_failures=0, resolves_to_edge=bindparam("edge"))
-        )
+        postponed = leased.values(next_check_at=bindparam("next", type_=_TIME))
+        self.postpone = database.prepare(postponed)
+        checked = postponed.values(checked_at=now_, resolves_to_edge=bindparam("edge"))
+        self.proof_is_there = database.prepare(checked.values(check_failures=0))
         self.proof_is_missing = database.prepare(
-            update(HostnameClaim)
-            .where(*of_claim)
-            .values(
-                **settled,
-                check_failures=HostnameClaim.check_failures + 1,
-                resolves_to_edge=bindparam("edge"),
+            checked.values(check_failures=HostnameClaim.check_failures + 1).returning(
+                HostnameClaim.check_failures
             )
-            .returning(HostnameClaim.check_failures)
         )
 
 
 class ChallengeRounds:
     """Checks due challenges in its own threads, under a lease.
 
-    Two workers never check the same one, and another worker takes over after a crash.
+    Two workers never check the same challenge, and another worker takes over after a crash.
     """
 
     def __init__(
-        self,
-        database: Database,
-        proving: Proving,
-        limits: CheckLimits,
-        now: Callable[[], datetime],
+        self, database: Database, proving: Proving, limits: CheckLimits, now: Callable[[], datetime]
     ) -> None:
         self._database = database
         self._proving = proving
@@ -116,53 +100,49 @@ class ChallengeRounds:
         self._now = now
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="challenges")
         self._lock = Lock()
-        self._busy: Counter[int] = Counter()
+        self._checks_of_user: Counter[int] = Counter()
         self._running: set[Future[None]] = set()
-        self._due_challenges = database.prepare(_due_challenges(), tenant=None)
         self._claims = _ClaimStatements(database)
+        self._due_challenges = database.prepare(_due_challenges(), tenant=None)
         until: Any = bindparam("until", type_=_TIME)
-        now_: Any = bindparam("now", type_=_TIME)
         self._lease_challenges = database.prepare(
             update(HostnameChallenge)
-            .where(HostnameChallenge.id.in_(ids_of("ids")), HostnameChallenge.next_check_at <= now_)
+            .where(
+                HostnameChallenge.id.in_(ids_of("ids")),
+                HostnameChallenge.next_check_at <= bindparam("now", type_=_TIME),
+            )
             .values(next_check_at=until)
             .returning(HostnameChallenge.id)
         )
-        next_at = bindparam("next", type_=_TIME)
+        leased = update(HostnameChallenge).where(
+            HostnameChallenge.id == bindparam("of_id"), HostnameChallenge.next_check_at == until
+        )
         self._postpone = database.prepare(
-            update(HostnameChallenge)
-            .where(HostnameChallenge.id == bindparam("of_id"))
-            .where(HostnameChallenge.next_check_at == until)
-            .values(next_check_at=next_at)
+            leased.values(next_check_at=bindparam("next", type_=_TIME))
         )
         self._expire = database.prepare(
-            update(HostnameChallenge)
-            .where(
-                HostnameChallenge.id == bindparam("of_id"),
-                HostnameChallenge.state == "pending",
-                HostnameChallenge.next_check_at == until,
+            leased.where(HostnameChallenge.state == "pending").values(
+                state="expired", next_check_at=null()
             )
-            .values(state="expired", next_check_at=null())
         )
 
     def run(self) -> int:
-        """Starts due checks, as many as there are free threads, and returns their number.
+        """Starts due checks, as many as there are idle threads, and returns their number.
 
         Raises Unavailable.
         """
         with self._lock:
-            self._running = {one for one in self._running if not one.done()}
-            free = _THREADS - len(self._running)
-        if not free:
+            self._running = {future for future in self._running if not future.done()}
+            idle = _THREADS - len(self._running)
+        if not idle:
             return 0
         now = self._now()
         until = now + LEASE
-        chosen = self._chosen(self._read(now), free)
-        leased = self._leased(chosen, now, until)
-        for due in leased:
+        leased = self._leased(self._selected(self._due(now), idle), now, until)
+        for check in leased:
             with self._lock:
-                self._busy[due.user_id] += 1
-                self._running.add(self._threads.submit(self._check, due, until))
+                self._checks_of_user[check.user_id] += 1
+                self._running.add(self._threads.submit(self._check, check, until))
         return len(leased)
 
     def wait(self) -> None:
@@ -175,131 +155,122 @@ class ChallengeRounds:
         """Completes running checks, and starts no others."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, now: datetime) -> list[_Due]:
-        challenges = [_due(row, now) for row in self._due_challenges(now=now)]
-        return challenges + [_repeated(row) for row in self._claims.due(now=now)]
+    def _due(self, now: datetime) -> list[_Check]:
+        challenges = [_check_of_challenge(row, now) for row in self._due_challenges(now=now)]
+        return challenges + [_check_of_claim(row) for row in self._claims.due(now=now)]
 
-    def _chosen(self, due: Sequence[_Due], free: int) -> list[_Due]:
+    def _selected(self, due: Sequence[_Check], most: int) -> list[_Check]:
+        """Returns the first `most` checks, without those of users who have enough running."""
         with self._lock:
-            busy = Counter(self._busy)
-        chosen: list[_Due] = []
-        for one in due:
-            if len(chosen) < free and busy[one.user_id] < _MOST_OF_USER:
-                busy[one.user_id] += 1
-                chosen.append(one)
-        return chosen
+            of_user = Counter(self._checks_of_user)
+        selected: list[_Check] = []
+        for check in due:
+            if len(selected) < most and of_user[check.user_id] < _MOST_OF_USER:
+                of_user[check.user_id] += 1
+                selected.append(check)
+        return selected
 
-    def _leased(self, chosen: Sequence[_Due], now: datetime, until: datetime) -> list[_Due]:
-        """Returns those of `chosen` that no other worker has leased in the meantime."""
-        if not chosen:
+    def _leased(self, checks: Sequence[_Check], now: datetime, until: datetime) -> list[_Check]:
+        """Returns those of `checks` that no other worker has leased in the meantime."""
+        if not checks:
             return []
         times = {"now": now, "until": until}
-        ids = ids_as_json(one.id for one in chosen if not one.is_repeated)
-        hostnames = as_json([one.hostname for one in chosen if one.is_repeated])
+        ids = ids_as_json(check.id for check in checks if not check.is_repeated)
+        hostnames = as_json([check.hostname for check in checks if check.is_repeated])
         challenges, claims = self._database.run_pipeline(
             EVERYBODY,
             (self._lease_challenges, {"ids": ids, **times}),
             (self._claims.lease, {"hostnames": hostnames, **times}),
         )
-        own_ids, own_names = {one for (one,) in challenges}, {one for (one,) in claims}
         return [
-            one
-            for one in chosen
-            if (one.hostname in own_names if one.is_repeated else one.id in own_ids)
+            check
+            for check in checks
+            if ((check.hostname,) in claims if check.is_repeated else (check.id,) in challenges)
         ]
 
-    def _check(self, due: _Due, until: datetime) -> None:
+    def _check(self, check: _Check, until: datetime) -> None:
         try:
-            if due.is_repeated:
-                self._check_again(due, until)
+            if check.is_repeated:
+                self._check_again(check, until)
             else:
-                self._check_pending(due, until)
+                self._check_pending(check, until)
         except NotFound:
             pass  # The user was deleted.
         except Unavailable as error:
-            _log.warning("Check of %s postponed: %s", due.hostname, error.detail)
+            _log.warning("Check of %s postponed: %s", check.hostname, error.detail)
         except Exception:
             # It is retried after the lease expires.
-            _log.exception("Check of %s failed", due.hostname)
+            _log.exception("Check of %s failed", check.hostname)
         finally:
             with self._lock:
-                self._busy[due.user_id] -= 1
-                if not self._busy[due.user_id]:
-                    del self._busy[due.user_id]
+                self._checks_of_user[check.user_id] -= 1
+                if not self._checks_of_user[check.user_id]:
+                    del self._checks_of_user[check.user_id]
 
-    def _check_pending(self, due: _Due, until: datetime) -> None:
-        this = {"of_id": due.id, "until": until}
-        if due.is_over:
-            self._database.run_pipeline(due.user_id, (self._expire, this))
-        elif again := self._later(due):
-            self._database.run_pipeline(due.user_id, (self._postpone, {**this, "next": again}))
-        elif due.tokens:
-            target = Target(due.id, due.user_id, due.hostname, due.tokens, until)
+    def _check_pending(self, check: _Check, until: datetime) -> None:
+        user_id, lease = check.user_id, {"of_id": check.id, "until": until}
+        if check.is_expired:
+            self._database.run_pipeline(user_id, (self._expire, lease))
+        elif next_at := self._postponed_until(check):
+            self._database.run_pipeline(user_id, (self._postpone, {**lease, "next": next_at}))
+        elif check.tokens:
+            target = Target(check.id, user_id, check.hostname, check.tokens, until)
             try:
                 self._proving.prove(_WORKER, target)
             except Conflict as refusal:
                 _log.info(
                     "Control of %s is proven, but the hostname cannot be claimed: %s",
-                    due.hostname,
+                    check.hostname,
                     refusal.detail,
                 )
 
-    def _check_again(self, due: _Due, until: datetime) -> None:
-        this = {"of_hostname": due.hostname, "user_id": due.user_id, "until": until}
-        if again := self._later(due):
-            calls = (self._claims.postpone, {**this, "next": again})
-            self._database.run_pipeline(due.user_id, calls)
+    def _check_again(self, check: _Check, until: datetime) -> None:
+        user_id, hostname, tokens = check.user_id, check.hostname, check.tokens
+        lease = {"of_hostname": hostname, "user_id": user_id, "until": until}
+        if next_at := self._postponed_until(check):
+            postponed = (self._claims.postpone, {**lease, "next": next_at})
+            self._database.run_pipeline(user_id, postponed)
             return
-        checked = self._proving.check(due.user_id, due.hostname, due.tokens) if due.tokens else None
-        now = self._now()
-        settled = {
-            **this,
-            "now": now,
-            "next": now + RECHECKED,
-            "edge": checked.resolves_to_edge if checked else None,
-        }
-        with self._database.begin(due.user_id) as session:
-            lock_user(session, due.user_id)
+        checked = self._proving.check(user_id, hostname, tokens) if tokens else None
+        now, edge = self._now(), checked.resolves_to_edge if checked else None
+        values = {**lease, "now": now, "next": now + RECHECKED, "edge": edge}
+        with self._database.begin(user_id) as session:
+            lock_user(session, user_id)
             if checked and checked.is_proven:
-                self._proven_again(session, due, settled)
+                claim = session.get(HostnameClaim, hostname)
+                failures = claim.check_failures if claim else 0
+                is_leased = claim and (claim.user_id, claim.next_check_at) == (user_id, until)
+                session.run(self._claims.proof_is_there, **values)
+                if is_leased and failures >= _MISSED:
+                    reason = "The proof was found again."
+                    self._notices.add(session, user_id, [hostname], "verified", reason)
                 return
-            missing = session.run(self._claims.proof_is_missing, **settled)
+            missing = session.run(self._claims.proof_is_missing, **values)
             if missing and missing[0][0] == _MISSED:
                 reason = checked.seen[0].detail if checked else "The challenge was deleted."
-                self._notices.add(session, due.user_id, [due.hostname], "proof_missing", reason)
+                self._notices.add(session, user_id, [hostname], "proof_missing", reason)
 
-    def _proven_again(self, session: Transaction, due: _Due, settled: dict[str, Any]) -> None:
-        missed = session.run(
-            self._claims.failures,
-            of_hostname=due.hostname,
-            user_id=due.user_id,
-            until=settled["until"],
-        )
-        session.run(self._claims.proof_is_there, **settled)
-        if missed and missed[0][0] >= _MISSED:
-            reason = "The proof was found again."
-            self._notices.add(session, due.user_id, [due.hostname], "verified", reason)
-
-    def _later(self, due: _Due) -> datetime | None:
-        """Returns when to check if the domain was queried too often."""
-        seconds = self._limits.take(due.hostname, due.user_id)
+    def _postponed_until(self, check: _Check) -> datetime | None:
+        """Returns when to check if the domain was queried too often; None: now."""
+        seconds = self._limits.count(check.hostname, check.user_id)
         return self._now() + timedelta(seconds=seconds) if seconds is not None else None
 
 
-def _due(row: Row, now: datetime) -> _Due:
+def _check_of_challenge(row: Row, now: datetime) -> _Check:
     challenge_id, user_id, hostname, state, expires_at, *tokens = row
-    is_over = state == "pending" and expires_at <= now
-    return _Due(challenge_id, user_id, hostname, Tokens(*tokens), is_over, False)
+    is_expired = state == "pending" and expires_at <= now
+    return _Check(challenge_id, user_id, hostname, Tokens(*tokens), is_expired, False)
 
 
-def _repeated(row: Row) -> _Due:
+def _check_of_claim(row: Row) -> _Check:
     user_id, hostname, *tokens = row
-    return _Due(0, user_id, hostname, Tokens(*tokens) if tokens[0] else None, False, True)
+    return _Check(0, user_id, hostname, Tokens(*tokens) if tokens[0] else None, False, True)
 
 
 def _due_challenges() -> Any:
-    """Selects the first due challenge of each user, then the second of each, so that one user's
-    many challenges delay nobody.
+    """Selects the first due challenge of each user, then the second of each, and so on.
+
+    One user's many challenges thus delay nobody.
     """
     turn = func.row_number().over(
         partition_by=HostnameChallenge.user_id,
@@ -310,10 +281,7 @@ def _due_challenges() -> Any:
         .where(HostnameChallenge.next_check_at <= bindparam("now", type_=_TIME))
         .subquery()
     )
-    columns = (
-        *("id", "user_id", "hostname", "state", "expires_at"),
-        *("txt_token", "cname_label", "http_token"),
-    )
+    columns = ("id", "user_id", "hostname", "state", "expires_at", *Tokens._fields)
     return (
         select(*(due.c[name] for name in columns))
         .order_by(due.c.turn, due.c.next_check_at, due.c.id)
@@ -336,19 +304,12 @@ def _due_claims() -> Any:
         .subquery()
     )
     challenge = HostnameChallenge
+    is_of_claim = (challenge.hostname == due.c.hostname) & (challenge.user_id == due.c.user_id)
+    tokens = (getattr(challenge, name) for name in Tokens._fields)
     return (
-        select(
-            due.c.user_id,
-            due.c.hostname,
-            challenge.txt_token,
-            challenge.cname_label,
-            challenge.http_token,
-        )
+        select(due.c.user_id, due.c.hostname, *tokens)
         .select_from(due)
-        .outerjoin(
-            challenge,
-            (challenge.hostname == due.c.hostname) & (challenge.user_id == due.c.user_id),
-        )
+        .outerjoin(challenge, is_of_claim)
         .order_by(due.c.turn, due.c.next_check_at, due.c.hostname)
         .limit(_MOST_READ)
     )

@@ -12,8 +12,8 @@ from ...gateways.admission.limiter import TENANT, Slots
 from ...gateways.database import Database, Transaction
 from ...models import HostnameChallenge, HostnameClaim, User
 from ...pki.names.ownership import Decision
-from ..audit.log import Audit
-from ..hostnames.changes import OwnershipRules
+from ..audit.log import Audit, Outcome
+from ..hostnames.ownership import OwnershipRules
 from ..hostnames.refusals import require_allowed
 from ..principal import Principal
 from ..quotas.limits import require_of
@@ -41,10 +41,10 @@ class Challenges:
         audit: Audit,
         now: Callable[[], datetime],
         *,
-        at_once: int,
+        concurrent_checks: int,
     ) -> None:
-        """`at_once` limits the callers that wait for a check at once, half of them of one tenant,
-        because a check takes seconds.
+        """`concurrent_checks` limits the requests that wait for a check, because it takes seconds.
+        At most half of them are of one tenant.
         """
         self._database = database
         self._checks = checks
@@ -53,9 +53,11 @@ class Challenges:
         self._policy = rules.policy
         self._audit = audit
         self._now = now
-        self._turns = Slots(at_once, lambda: None, waiting_per_slot=0)
+        self._slots = Slots(concurrent_checks, lambda: None, waiting_per_slot=0)
 
-    def create(self, caller: Principal, user_id: int, hostname: str) -> tuple[ChallengeView, bool]:
+    def create(
+        self, principal: Principal, user_id: int, hostname: str
+    ) -> tuple[ChallengeView, bool]:
         """Returns the challenge for the hostname, and whether it is new; an active one is kept.
 
         Raises NotFound (no such user), Conflict (an operator must grant the hostname, no record can
@@ -63,7 +65,7 @@ class Challenges:
         """
         path = challenge_path(user_id, hostname)
         with (
-            self._audit.of_refusals(caller, "challenge.create", user_id, path),
+            self._audit.of_refusals(principal, "challenge.create", user_id, path),
             self._database.begin(user_id) as session,
         ):
             lock_user(session, user_id)
@@ -77,13 +79,9 @@ class Challenges:
                 self._require_possible(user_id, hostname, is_owner=is_owner)
                 _require_quota(session, user_id, now)
                 challenge = _renewed(session, challenge, user_id, hostname, now)
+            outcome: Outcome = "done" if is_new else "unchanged"
             self._audit.record(
-                session,
-                caller,
-                "challenge.create",
-                user_id,
-                path,
-                outcome="done" if is_new else "unchanged",
+                session, principal, "challenge.create", user_id, path, outcome=outcome
             )
         return self._view(challenge, is_owner=is_owner), is_new
 
@@ -94,40 +92,40 @@ class Challenges:
             is_owner = _is_owner(session, user_id, hostname)
         return self._view(challenge, is_owner=is_owner)
 
-    def delete(self, caller: Principal, user_id: int, hostname: str) -> None:
+    def delete(self, principal: Principal, user_id: int, hostname: str) -> None:
         """Deletes the challenge; its records no longer prove anything. Raises NotFound."""
         with self._database.begin(user_id) as session:
             lock_user(session, user_id)
             challenge = _required(session, user_id, hostname)
-            self._proving.withdraw(session, caller, challenge)
+            self._proving.withdraw(session, principal, challenge)
             session.delete(challenge)
             session.flush()
             path = challenge_path(user_id, hostname)
-            self._audit.record(session, caller, "challenge.delete", user_id, path)
+            self._audit.record(session, principal, "challenge.delete", user_id, path)
 
-    def verify(self, caller: Principal, user_id: int, hostname: str) -> ChallengeView:
+    def verify(self, principal: Principal, user_id: int, hostname: str) -> ChallengeView:
         """Checks the challenge now, claims the hostname if proven, and returns the challenge.
 
         Raises NotFound, TooManyRequests, Conflict (the challenge has expired, or the hostname is
         proven but cannot be claimed).
         """
         path = challenge_path(user_id, hostname)
-        with self._audit.of_refusals(caller, "challenge.verify", user_id, path):
+        with self._audit.of_refusals(principal, "challenge.verify", user_id, path):
             with self._database.begin(user_id) as session:
                 challenge = _required(session, user_id, hostname)
                 is_owner = _is_owner(session, user_id, hostname)
             if state_at(challenge, is_owner=is_owner, now=self._now()) == "expired":
                 raise _expired(hostname)
-            self._require_turn(user_id, hostname)
+            self._acquire_slot(user_id, hostname)
             try:
-                self._proving.prove(caller, target_of(challenge))
+                self._proving.prove(principal, target_of(challenge))
             finally:
-                self._turns.release(TENANT.get())
+                self._slots.release(TENANT.get())
         return self.get(user_id, hostname)
 
-    def _require_turn(self, user_id: int, hostname: str) -> None:
+    def _acquire_slot(self, user_id: int, hostname: str) -> None:
         """Acquires a slot for a check, which the caller must release. Raises TooManyRequests."""
-        if not self._turns.try_acquire(TENANT.get()):
+        if not self._slots.try_acquire(TENANT.get()):
             raise TooManyRequests(
                 "Too many hostnames are being checked at once. Retry after the delay in "
                 "Retry-After. The service also checks by itself.",
@@ -135,10 +133,10 @@ class Challenges:
             )
         wait: int | None = _BUSY_SECONDS
         try:
-            wait = self._limits.take(hostname, user_id)
+            wait = self._limits.count(hostname, user_id)
         finally:
             if wait is not None:
-                self._turns.release(TENANT.get())
+                self._slots.release(TENANT.get())
         if wait is not None:
             raise TooManyRequests(
                 f"The domain of {hostname}, or its DNS servers, were queried too often. "
@@ -206,17 +204,13 @@ def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
 
 
 def _expired(hostname: str) -> Conflict:
-    return Conflict(
-        "The challenge has expired.",
-        errors=[
-            Finding(
-                "challenge_expired",
-                "hostname",
-                f"The challenge for {hostname} has expired, or the hostname was released.",
-                "POST the challenge again, and set the new records.",
-            )
-        ],
+    finding = Finding(
+        "challenge_expired",
+        "hostname",
+        f"The challenge for {hostname} has expired, or the hostname was released.",
+        "POST the challenge again, and set the new records.",
     )
+    return Conflict("The challenge has expired.", errors=[finding])
 
 
 def _renewed(
@@ -233,7 +227,7 @@ def _renewed(
     fresh = HostnameChallenge(
         user_id=user_id,
         hostname=hostname,
-        **_tokens(),
+        **_new_tokens(),
         state="pending",
         created_at=now,
         expires_at=now + LASTS,
@@ -245,6 +239,5 @@ def _renewed(
     return fresh
 
 
-def _tokens() -> dict[str, Any]:
-    names = ("txt_token", "cname_label", "http_token")
-    return {name: secrets.token_hex(_TOKEN_BYTES) for name in names}
+def _new_tokens() -> dict[str, Any]:
+    return {name: secrets.token_hex(_TOKEN_BYTES) for name in Tokens._fields}

@@ -20,28 +20,19 @@ class ChallengeView(msgspec.Struct):
     state: Annotated[
         State,
         Meta(
-            description="pending: no record found yet; the service checks from time to "
-            "time. verified: "
-            "the user owns the hostname. contesting: another user proved control, too. "
+            description="pending: no record found yet; the service checks from time to time. "
+            "verified: the user owns the hostname. contesting: another user proved control, too. "
             "expired: create the challenge again.",
             examples=["pending"],
         ),
     ]
     txt: Annotated[
         DnsRecord | None,
-        Meta(
-            description="A TXT record; other TXT records may exist beside it. null: not "
-            "possible for this "
-            "hostname."
-        ),
+        Meta(description="A TXT record, beside others if any. null: not possible."),
     ]
     cname: Annotated[
         AliasRecord | None,
-        Meta(
-            description="A permanent CNAME record, instead of the TXT record. null: not "
-            "possible for "
-            "this hostname, or not offered."
-        ),
+        Meta(description="A permanent CNAME record, instead. null: not possible or not offered."),
     ]
     http: Annotated[
         WebFile | None,
@@ -53,12 +44,7 @@ class ChallengeView(msgspec.Struct):
     ]
     created_at: Annotated[_Time, Meta(description="When the challenge was created.")]
     expires_at: Annotated[
-        _Time | None,
-        Meta(
-            description="When the challenge expires; while contesting, when the contest "
-            "is decided. "
-            "null: verified."
-        ),
+        _Time | None, Meta(description="When it expires, or a contest is decided. null: verified.")
     ]
     next_check_at: Annotated[
         _Time | None, Meta(description="When the service checks next. null: no check is scheduled.")
@@ -68,11 +54,7 @@ class ChallengeView(msgspec.Struct):
     ]
     checks: Annotated[
         list[Seen],
-        Meta(
-            description="What the last check saw, by method. The check stops at the first "
-            "method that is "
-            "found."
-        ),
+        Meta(description="What the last check saw, by method. It stops when one is found."),
     ]
 
 
@@ -82,9 +64,7 @@ def tokens_of(challenge: HostnameChallenge) -> Tokens:
 
 
 def state_at(challenge: HostnameChallenge, *, is_owner: bool, now: datetime) -> State:
-    """Returns the state of a challenge. A verified one expires when another user owns
-    the hostname.
-    """
+    """Returns the state of a challenge. A verified one expires with the user's ownership."""
     if challenge.state == "verified":
         return "verified" if is_owner else "expired"
     if challenge.state == "pending":

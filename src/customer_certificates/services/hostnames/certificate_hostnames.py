@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Text, bindparam, delete, insert, select
 
-from ...gateways.database import Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction
 from ...gateways.database.sql_functions import items_of
 from ...models import Certificate, CertificateHostname
 
@@ -16,7 +16,6 @@ class CertificateHostnames:
         names = items_of(bindparam("hostnames", type_=Text))
         user_id: Any = bindparam("user_id", type_=BigInteger)
         certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
-        # The newest certificate of a user whose row is locked is the one just inserted.
         newest = (
             select(Certificate.id)
             .where(Certificate.user_id == user_id)
@@ -25,24 +24,31 @@ class CertificateHostnames:
             .scalar_subquery()
         )
 
-        def recorded(of: Any) -> Any:
+        def inserted(of: Any) -> Any:
             active = select(Certificate.active).where(Certificate.id == of).scalar_subquery()
             return insert(CertificateHostname).from_select(
                 ["user_id", "hostname", "certificate_id", "active"],
                 select(user_id, names.c.value, of, active),
             )
 
-        self.record_newest = database.prepare(recorded(newest))
-        self._record = database.prepare(recorded(certificate_id))
-        self._forget = database.prepare(
+        self._insert_of_newest = database.prepare(inserted(newest))
+        self._insert = database.prepare(inserted(certificate_id))
+        self._delete = database.prepare(
             delete(CertificateHostname).where(CertificateHostname.certificate_id == certificate_id)
         )
+
+    def of_newest(self, user_id: int, hostnames: str) -> BoundStatement:
+        """Returns the statement that records the hostnames (JSON) of the user's newest certificate.
+
+        The user's row must be locked: the newest certificate is then the one just inserted.
+        """
+        return self._insert_of_newest, {"user_id": user_id, "hostnames": hostnames}
 
     def replace(
         self, session: Transaction, user_id: int, certificate_id: int, hostnames: str
     ) -> None:
         """Records that the certificate has exactly these hostnames (JSON)."""
-        session.run(self._forget, certificate_id=certificate_id)
+        session.run(self._delete, certificate_id=certificate_id)
         session.run(
-            self._record, user_id=user_id, certificate_id=certificate_id, hostnames=hostnames
+            self._insert, user_id=user_id, certificate_id=certificate_id, hostnames=hostnames
         )

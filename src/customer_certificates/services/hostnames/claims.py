@@ -1,6 +1,6 @@
 """Statements that read and write hostname claims. pki/names/ownership.py has the rules."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from zlib import crc32
@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from ...gateways.database import Database, Transaction
-from ...gateways.database.prepared import Prepared, Row
+from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import (
     advisory_lock,
     as_json,
@@ -33,7 +33,7 @@ from ...gateways.database.sql_functions import (
 )
 from ...models import Certificate, CertificateHostname, HostnameClaim, User
 from ...pki.names.hostnames import wildcard_of
-from ...pki.names.ownership import Claim, Evidence, Existing, covering
+from ...pki.names.ownership import UNPROVEN, Claim, Evidence, Existing, covering
 
 # The limit of concurrent transactions that claim hostnames (PostgreSQL).
 _ZONES = 64
@@ -52,6 +52,16 @@ OF_CLAIM = and_(
 )
 
 
+# A condition on a claim: its user has an active certificate for its hostname.
+IS_IN_USE = (
+    select(CertificateHostname.hostname)
+    .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
+    .where(OF_CLAIM, Certificate.active)
+    .correlate(HostnameClaim)
+    .exists()
+)
+
+
 class HostnameClaims:
     """Reads and writes claims within a transaction.
 
@@ -62,54 +72,29 @@ class HostnameClaims:
 
     def __init__(self, database: Database) -> None:
         names = items_of(bindparam("hostnames", type_=Text))
-        those = select(names.c.value)
+        given = select(names.c.value)
         user_id: Any = bindparam("user_id", type_=BigInteger)
-        others = HostnameClaim.user_id != user_id
+        is_mine, is_named = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(given)
         self._lock = database.prepare(select(advisory_lock(names.c.value)).select_from(names))
-        named = select(*_CLAIM).where(HostnameClaim.hostname.in_(those))
-        self._named = database.prepare(named, tenant=None)
-        beneath = HostnameClaim.wildcard.in_(those), others
+        self._named = database.prepare(select(*_CLAIM).where(is_named), tenant=None)
+        of_others_beneath = HostnameClaim.wildcard.in_(given), HostnameClaim.user_id != user_id
+        beneath = select(*_CLAIM, HostnameClaim.wildcard)
         self._unproven_beneath = database.prepare(
-            select(*_CLAIM, HostnameClaim.wildcard).where(*beneath, HostnameClaim.proof == "none")
+            beneath.where(*of_others_beneath, HostnameClaim.proof == "none")
         )
-        first = select(func.min(HostnameClaim.hostname)).where(*beneath)
+        lowest = select(func.min(HostnameClaim.hostname)).where(*of_others_beneath)
         self._one_beneath = database.prepare(
-            select(*_CLAIM, HostnameClaim.wildcard).where(
-                HostnameClaim.hostname.in_(first.group_by(HostnameClaim.wildcard))
-            )
-        )
-        self._number = database.prepare(_number(user_id))
-        self._number_unproven = database.prepare(_number(user_id, HostnameClaim.proof == "none"))
-        self._all_of_user = database.prepare(
-            select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
+            beneath.where(HostnameClaim.hostname.in_(lowest.group_by(HostnameClaim.wildcard)))
         )
         self._write = database.prepare(_write(names.c.value, user_id))
-        mine = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(those)
-        self._release_others = database.prepare(
-            delete(HostnameClaim).where(others, HostnameClaim.hostname.in_(those))
-        )
-        self._release = database.prepare(delete(HostnameClaim).where(*mine))
-        in_use = (
-            select(CertificateHostname.hostname)
-            .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
-            .where(
-                CertificateHostname.user_id == user_id,
-                CertificateHostname.hostname == HostnameClaim.hostname,
-                Certificate.active,
-            )
-            .correlate(HostnameClaim)
-            .exists()
-        )
-        self._free = database.prepare(
+        self._release_others = database.prepare(delete(HostnameClaim).where(~is_mine, is_named))
+        self._release = database.prepare(delete(HostnameClaim).where(is_mine, is_named))
+        ends_with_use = or_(HostnameClaim.proof == "none", HostnameClaim.proof == "public_ca")
+        self._release_unused = database.prepare(
             delete(HostnameClaim)
-            .where(
-                *mine,
-                or_(HostnameClaim.proof == "none", HostnameClaim.proof == "public_ca"),
-                ~in_use,
-            )
+            .where(is_mine, is_named, ends_with_use, ~IS_IN_USE)
             .returning(HostnameClaim.hostname)
         )
-        self._in_use = database.prepare(select(HostnameClaim.hostname).where(*mine, in_use))
 
     def lock(self, session: Transaction, hostnames: Iterable[str]) -> None:
         """Locks the zones of `hostnames` until the transaction ends.
@@ -120,44 +105,45 @@ class HostnameClaims:
         session.run(self._lock, hostnames=as_json([str(zone) for zone in zones]))
 
     def existing(
-        self, session: Transaction, user_id: int, hostnames: Sequence[str], evidence: Evidence
-    ) -> Existing:
-        """Returns the claims that matter if the user claims `hostnames` with `evidence`."""
-        return self._read(session.run, user_id, hostnames, evidence)
-
-    def present(self, user_id: int, hostnames: Sequence[str], evidence: Evidence) -> Existing:
-        """Returns the same as `existing`, outside a transaction."""
-        return self._read(Prepared.__call__, user_id, hostnames, evidence)
-
-    def number(
-        self, session: Transaction, user_id: int, *, unproven: bool
-    ) -> tuple[int, str | None]:
-        """Returns the user's number of claims (or of `unproven` ones), and the column
-        `users.quotas`.
-        """
-        statement = self._number_unproven if unproven else self._number
-        ((number, quotas),) = session.run(statement, user_id=user_id)
-        return number, quotas
-
-    def _read(
         self,
-        run: Callable[..., list[Row]],
+        session: Transaction | None,
         user_id: int,
         hostnames: Sequence[str],
         evidence: Evidence,
     ) -> Existing:
-        """Reads the claims; `run` executes a statement with parameters, and returns the rows."""
-        named, wildcards = _looked_up(hostnames)
-        claims = run(self._named, hostnames=as_json(named))
-        below: list[Row] = []
-        if wildcards:
-            beneath = self._one_beneath if evidence.proof == "none" else self._unproven_beneath
-            below = run(beneath, user_id=user_id, hostnames=as_json(wildcards))
-        return _existing(claims, below)
+        """Returns the claims that matter if the user claims `hostnames` with `evidence`.
+
+        Without a transaction, they are those of this moment.
+        """
+        run = session.run if session else Prepared.__call__
+        above = [wildcard for name in hostnames if (wildcard := covering(name))]
+        claims = run(self._named, hostnames=as_json([*dict.fromkeys([*hostnames, *above])]))
+        beneath: dict[str, list[Claim]] = {}
+        if wildcards := [name for name in hostnames if name.startswith("*.")]:
+            read = self._one_beneath if evidence.proof == "none" else self._unproven_beneath
+            for *row, wildcard in run(read, user_id=user_id, hostnames=as_json(wildcards)):
+                beneath.setdefault(wildcard, []).append(_claim(row))
+        return Existing({row[0]: _claim(row) for row in claims}, beneath)
+
+    def claim_of(self, hostname: str) -> Claim | None:
+        """Returns the claim of a hostname at this moment, if there is one."""
+        return self.existing(None, 0, [hostname], UNPROVEN).claims.get(hostname)
+
+    def number(
+        self, session: Transaction, user_id: int, *, unproven: bool
+    ) -> tuple[int, str | None]:
+        """Returns the number of (unproven) claims of the user, and the column `users.quotas`."""
+        number = select(func.count()).where(HostnameClaim.user_id == user_id)
+        if unproven:
+            number = number.where(HostnameClaim.proof == "none")
+        counted = select(number.scalar_subquery(), User.quotas).where(User.id == user_id)
+        claims, quotas = session.execute(counted).one()
+        return claims, quotas
 
     def all_of(self, session: Transaction, user_id: int) -> list[str]:
         """Returns all hostnames that the user claims."""
-        return [name for (name,) in session.run(self._all_of_user, user_id=user_id)]
+        claimed = select(HostnameClaim.hostname).where(HostnameClaim.user_id == user_id)
+        return [*session.scalars(claimed)]
 
     def write(
         self,
@@ -194,16 +180,12 @@ class HostnameClaims:
         """Deletes the user's claims of `hostnames`, whatever proves them."""
         session.run(self._release, user_id=user_id, hostnames=as_json(hostnames))
 
-    def free(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> list[str]:
-        """Deletes those claims that only an active certificate kept, and returns
-        their hostnames.
-        """
-        rows = session.run(self._free, user_id=user_id, hostnames=as_json(hostnames))
+    def release_unused(
+        self, session: Transaction, user_id: int, hostnames: Sequence[str]
+    ) -> list[str]:
+        """Deletes claims without an active certificate or a lasting proof. Returns their names."""
+        rows = session.run(self._release_unused, user_id=user_id, hostnames=as_json(hostnames))
         return [name for (name,) in rows]
-
-    def is_in_use(self, session: Transaction, user_id: int, hostname: str) -> bool:
-        """Returns whether the user owns the hostname and has an active certificate for it."""
-        return bool(session.run(self._in_use, user_id=user_id, hostnames=as_json([hostname])))
 
 
 def _write(name: Any, user_id: Any) -> Any:
@@ -223,26 +205,6 @@ def _write(name: Any, user_id: Any) -> Any:
         HostnameClaim, HostnameClaim.hostname, proof, where=HostnameClaim.user_id == user_id
     )
     return written.from_select(columns, values.order_by(name)).returning(HostnameClaim.hostname)
-
-
-def _number(user_id: Any, *more: Any) -> Any:
-    """Selects the number of the user's claims, and the user's quotas."""
-    number = select(func.count()).where(HostnameClaim.user_id == user_id, *more)
-    return select(number.scalar_subquery(), User.quotas).where(User.id == user_id)
-
-
-def _looked_up(hostnames: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the names whose claims are read, and the wildcards under which claims are read."""
-    above = [wildcard for name in hostnames if (wildcard := covering(name))]
-    wildcards = [name for name in hostnames if name.startswith("*.")]
-    return [*dict.fromkeys([*hostnames, *above])], wildcards
-
-
-def _existing(claims: Iterable[Row], below: Iterable[Row]) -> Existing:
-    beneath: dict[str, list[Claim]] = {}
-    for *row, wildcard in below:
-        beneath.setdefault(wildcard, []).append(_claim(row))
-    return Existing({row[0]: _claim(row) for row in claims}, beneath)
 
 
 def _claim(row: Sequence[Any]) -> Claim:

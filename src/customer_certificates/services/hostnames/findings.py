@@ -4,11 +4,9 @@ import msgspec
 
 from ...errors import Finding
 
-RELEASED, CONTESTED, PROOF_MISSING = (
-    "hostname_released",
-    "hostname_contested",
-    "hostname_proof_missing",
-)
+RELEASED = "hostname_released"
+CONTESTED = "hostname_contested"
+PROOF_MISSING = "hostname_proof_missing"
 _CODES = {RELEASED, CONTESTED, PROOF_MISSING}
 # The limit for one certificate.
 _MOST = 100
@@ -18,15 +16,14 @@ def without_hostname_findings(findings: str, hostname: str | None = None) -> str
     """Returns findings (JSON) without those about ownership of `hostname` (None: of all)."""
     if not any(code in findings for code in _CODES):
         return findings
-    kept = [one for one in _decoded(findings) if not _is_about(one, hostname)]
-    return _encoded(kept)
+    return _encoded([item for item in _decoded(findings) if not _is_about(item, hostname)])
 
 
 def with_hostname_finding(findings: str, finding: Finding, hostname: str) -> str:
     """Returns findings (JSON) with `finding`, which replaces others about the same hostname."""
-    kept = [one for one in _decoded(findings) if not _is_about(one, hostname)]
-    about_names = sum(one.code in _CODES for one in kept)
-    return _encoded([*kept, finding] if about_names < _MOST else kept)
+    others = [item for item in _decoded(findings) if not _is_about(item, hostname)]
+    number = sum(item.code in _CODES for item in others)
+    return _encoded([*others, finding] if number < _MOST else others)
 
 
 def _is_about(finding: Finding, hostname: str | None) -> bool:

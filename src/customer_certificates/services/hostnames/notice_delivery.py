@@ -26,7 +26,7 @@ _MOST_IN_A_RUN = 500
 _WORKER = Principal("command", "worker", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
 # These resolve earlier findings about the hostname.
-_GOOD_NEWS = ("contest_closed", "verified")
+_RESOLVING = ("contest_closed", "verified")
 _DETAILS = {
     "released": "{name} is no longer the user's hostname: {why}.",
     "contested": "{name} is contested: another user proved control of it, too.",
@@ -48,8 +48,10 @@ _log = logging.getLogger(__name__)
 
 
 class HostnameNoticeDelivery:
-    """Handles each row of the outbox in a transaction of its user: event, deliveries, findings of
-    active certificates, audit. A row is deleted in the same transaction, so it is handled once."""
+    """Handles each row of the outbox in a transaction of its user, which also deletes the row.
+
+    The transaction writes the event, deliveries, findings of active certificates, and audit.
+    """
 
     def __init__(
         self, database: Database, revisions: Revisions, audit: Audit, events: Events
@@ -58,24 +60,18 @@ class HostnameNoticeDelivery:
         self._revisions = revisions
         self._audit = audit
         self._events = events
-        self._waiting = database.prepare(
+        self._queued = database.prepare(
             select(HostnameNotice.id, HostnameNotice.user_id)
             .where(HostnameNotice.id > bindparam("after", type_=BigInteger))
             .order_by(HostnameNotice.id)
             .limit(_MOST_IN_A_RUN),
             tenant=None,
         )
-        notice_id: Any = bindparam("notice_id", type_=BigInteger)
-        self._take = database.prepare(
-            delete(HostnameNotice)
-            .where(HostnameNotice.id == notice_id)
-            .returning(HostnameNotice.hostname, HostnameNotice.kind, HostnameNotice.reason)
-        )
 
     def run(self) -> int:
         """Notifies users, and returns the number of handled notices. Raises Unavailable."""
         number = after = 0
-        while rows := self._waiting(after=after):
+        while rows := self._queued(after=after):
             number += sum(self._handle(notice_id, user_id) for notice_id, user_id in rows)
             # Failed notices wait for the next run, and do not delay later ones.
             after = rows[-1][0]
@@ -86,9 +82,13 @@ class HostnameNoticeDelivery:
             with self._database.begin(user_id) as session:
                 user = session.get(User, user_id, with_for_update=True)
                 # Another worker may have handled it, or the user was deleted.
-                rows = session.run(self._take, notice_id=notice_id)
-                if user and rows:
-                    self._notify(session, user_id, *rows[0])
+                notice: Any = session.execute(
+                    delete(HostnameNotice)
+                    .where(HostnameNotice.id == notice_id)
+                    .returning(HostnameNotice.hostname, HostnameNotice.kind, HostnameNotice.reason)
+                ).one_or_none()
+                if user and notice:
+                    self._notify(session, user_id, *notice)
         except Unavailable as error:
             # The error may concern only this user, whose row is locked.
             _log.warning("Notice %s about a hostname postponed: %s", notice_id, error.detail)
@@ -102,11 +102,11 @@ class HostnameNoticeDelivery:
     def _notify(
         self, session: Transaction, user_id: int, hostname: str, kind: NoticeKind, reason: str
     ) -> None:
-        if kind in _CODES and not (kind == "released" and _has(session, user_id, hostname)):
+        if kind in _CODES and not (kind == "released" and _owns(session, user_id, hostname)):
             self._change_findings(
                 session, user_id, hostname, _finding(user_id, hostname, kind, reason)
             )
-        elif kind in _GOOD_NEWS and _has(session, user_id, hostname):
+        elif kind in _RESOLVING and _owns(session, user_id, hostname):
             self._change_findings(session, user_id, hostname, None)
         event_type: Any = f"hostname.{kind}"
         self._audit.record(
@@ -157,7 +157,7 @@ def _finding(user_id: int, hostname: str, kind: NoticeKind, reason: str) -> Find
     )
 
 
-def _has(session: Transaction, user_id: int, hostname: str) -> bool:
+def _owns(session: Transaction, user_id: int, hostname: str) -> bool:
     """Returns whether the user owns the hostname again."""
     claim = session.get(HostnameClaim, hostname)
     return claim is not None and claim.user_id == user_id

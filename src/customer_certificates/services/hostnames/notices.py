@@ -31,43 +31,13 @@ class HostnameNotices:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         names = items_of(bindparam("hostnames", type_=Text))
-        those = select(names.c.value)
         user_id: Any = bindparam("user_id", type_=BigInteger)
-        self._add = database.prepare(
-            insert(HostnameNotice).from_select(
-                ["user_id", "hostname", "kind", "reason", "at"],
-                select(
-                    user_id,
-                    names.c.value,
-                    bindparam("kind", type_=Text),
-                    bindparam("reason", type_=Text),
-                    bindparam("at", type_=DateTime(timezone=True)),
-                ).where(true()),
-            )
-        )
         served = (
             select(CertificateHostname.certificate_id)
             .join(HostnameClaim, OF_CLAIM)
-            .where(HostnameClaim.hostname.in_(those))
+            .where(HostnameClaim.hostname.in_(select(names.c.value)))
         )
-        other, other_name = aliased(Certificate), aliased(CertificateHostname)
-        # Looked up by id: a join may read all certificates for each hostname.
-        is_active = (
-            select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
-        )
-        is_one_of_several = (
-            select(other_name.hostname)
-            .where(
-                other_name.hostname == CertificateHostname.hostname,
-                other_name.user_id == user_id,
-                other_name.certificate_id != CertificateHostname.certificate_id,
-                is_active,
-            )
-            .correlate(CertificateHostname)
-            .exists()
-        )
-
-        gained = served.where(HostnameClaim.user_id == user_id, is_one_of_several)
+        gained = served.where(HostnameClaim.user_id == user_id, _is_one_of_several(user_id))
         self._resend = database.prepare(_events_about(served))
         self._resend_gained = database.prepare(_events_about(gained))
 
@@ -80,19 +50,12 @@ class HostnameNotices:
         reason: str,
     ) -> None:
         """Queues a notice to the user; across tenants if it is another user."""
-        session.run(
-            self._add,
-            user_id=user_id,
-            hostnames=as_json(list(hostnames)),
-            kind=kind,
-            reason=reason,
-            at=self._now(),
-        )
+        notice = {"user_id": user_id, "kind": kind, "reason": reason, "at": self._now()}
+        if notices := [{**notice, "hostname": hostname} for hostname in hostnames]:
+            session.execute(insert(HostnameNotice), notices)
 
     def resend(self, session: Transaction, hostnames: Sequence[str]) -> None:
-        """Queues active certificates with claims of `hostnames` for the feed again,
-        across tenants.
-        """
+        """Queues all tenants' active certificates for `hostnames` for the feed again."""
         session.run(self._resend, hostnames=as_json(hostnames), at=self._now())
 
     def resend_gained(self, session: Transaction, user_id: int, hostnames: Sequence[str]) -> None:
@@ -106,15 +69,33 @@ class HostnameNotices:
         )
 
 
+def _is_one_of_several(user_id: Any) -> Any:
+    """Returns the condition that the user has another active certificate for a hostname."""
+    other, other_name = aliased(Certificate), aliased(CertificateHostname)
+    # Looked up by id: a join may read all certificates for each hostname.
+    is_active = select(other.active).where(other.id == other_name.certificate_id).scalar_subquery()
+    return (
+        select(other_name.hostname)
+        .where(
+            other_name.hostname == CertificateHostname.hostname,
+            other_name.user_id == user_id,
+            other_name.certificate_id != CertificateHostname.certificate_id,
+            is_active,
+        )
+        .correlate(CertificateHostname)
+        .exists()
+    )
+
+
 def _events_about(certificate_ids: Any) -> Any:
     """Inserts an event for each active certificate with one of the ids; only agents read it.
 
     The ids are found once. PostgreSQL's statistics may still be those of empty tables, and it would
     then search the ids for each existing certificate.
     """
-    ids = certificate_ids.cte("those").prefix_with("MATERIALIZED")
-    as_they_are = ("version", "hostnames", "not_after", "fingerprint_sha256")
-    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *as_they_are]
+    ids = certificate_ids.cte("ids").prefix_with("MATERIALIZED")
+    copied = ("version", "hostnames", "not_after", "fingerprint_sha256")
+    columns = ["xid", "user_id", "type", "at", "certificate_id", "active", "notify", *copied]
     changed = select(
         this_transaction(),
         Certificate.user_id,
@@ -123,6 +104,6 @@ def _events_about(certificate_ids: Any) -> Any:
         Certificate.id,
         true(),
         false(),
-        *(getattr(Certificate, name) for name in as_they_are),
+        *(getattr(Certificate, name) for name in copied),
     ).where(Certificate.active, Certificate.id.in_(select(ids.c.certificate_id)))
     return insert(Event).from_select(columns, changed).returning(announce())

@@ -12,11 +12,12 @@ from ...errors import Conflict, Finding, user_not_found
 from ...gateways.database import EVERYBODY, Database, Transaction
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, items_of
-from ...models import Certificate, CertificateHostname, HostnameClaim, User
+from ...models import HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Principal
 from ..user_lock import lock_user
+from .claims import IS_IN_USE
 from .ownership import Hostnames
 
 _Time = Annotated[datetime, Meta(tz=True)]
@@ -40,8 +41,7 @@ class HostnameView(msgspec.Struct):
     ]
     in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
-        bool | None,
-        Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown."),
+        bool | None, Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
     ]
 
 
@@ -78,10 +78,10 @@ class HostnameOwners:
     def page(
         self, user_id: int | None, after: str, limit: int
     ) -> tuple[list[HostnameView], str | None]:
-        """Returns at most `limit` hostnames after `after`, and where the next page starts.
+        """Returns at most `limit` hostnames after `after`, and the `after` of the next page.
 
-        Only those of the user, if given. The second value is the `after` of the next page, None on
-        the last page. Raises NotFound.
+        It is None on the last page. With `user_id`, returns only those of the user. Raises
+        NotFound.
         """
         if user_id is None:
             rows = self._page(after=after, limit=limit + 1)
@@ -98,14 +98,14 @@ class HostnameOwners:
         names = [hostname, wildcard] if wildcard else [hostname]
         return _shown(self._named(hostnames=as_json(names)))
 
-    def grant(self, caller: Principal, hostname: str, user_id: int) -> HostnameView:
+    def grant(self, principal: Principal, hostname: str, user_id: int) -> HostnameView:
         """Grants `hostname` to the user, and takes it from another owner.
 
         Raises NotFound (no such user), Conflict (nobody can own that name).
         """
         action, path = "hostname.grant", f"/hostnames/{hostname}"
         with (
-            self._audit.of_refusals(caller, action, user_id, path),
+            self._audit.of_refusals(principal, action, user_id, path),
             self._database.begin(user_id) as session,
         ):
             lock_user(session, user_id)
@@ -113,54 +113,44 @@ class HostnameOwners:
                 session, user_id, hostname, "operator", self._now()
             )
             detail = {"hostname": hostname, "result": outcome.result}
-            self._audit.record(session, caller, action, user_id, path, detail=detail)
+            self._audit.record(session, principal, action, user_id, path, detail=detail)
             # Within the transaction, because the hostname may be released afterwards.
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
 
-    def release(self, caller: Principal, hostname: str) -> None:
+    def release_any(self, principal: Principal, hostname: str) -> None:
         """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
-            self._record_release(session, caller, owner, hostname)
+            self._record_release(session, principal, owner, hostname)
 
-    def give_up(self, caller: Principal, user_id: int, hostname: str) -> None:
+    def release_own(self, principal: Principal, user_id: int, hostname: str) -> None:
         """Releases a hostname of the user.
 
         Raises NotFound, or Conflict if an active certificate uses it.
         """
         path = f"/users/{user_id}/hostnames/{hostname}"
         with (
-            self._audit.of_refusals(caller, "hostname.release", user_id, path),
+            self._audit.of_refusals(principal, "hostname.release", user_id, path),
             self._database.begin(user_id) as session,
         ):
             lock_user(session, user_id)
-            if self._hostnames.is_in_use(session, user_id, hostname):
+            is_claim = HostnameClaim.user_id == user_id, HostnameClaim.hostname == hostname
+            if session.scalar(select(HostnameClaim.hostname).where(*is_claim, IS_IN_USE)):
                 raise _in_use(hostname)
             self._hostnames.release(session, user_id, hostname, "user")
-            self._record_release(session, caller, user_id, hostname)
+            self._record_release(session, principal, user_id, hostname)
 
     def _record_release(
-        self, session: Transaction, caller: Principal, owner: int, hostname: str
+        self, session: Transaction, principal: Principal, owner: int, hostname: str
     ) -> None:
         path = f"/users/{owner}/hostnames/{hostname}"
         detail = {"hostname": hostname}
-        self._audit.record(session, caller, "hostname.release", owner, path, detail=detail)
+        self._audit.record(session, principal, "hostname.release", owner, path, detail=detail)
 
 
 def _views() -> Select[*tuple[Any, ...]]:
     """Selects a row for each claim, in the form that _shown reads."""
-    in_use = (
-        select(CertificateHostname.hostname)
-        .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
-        .where(
-            CertificateHostname.user_id == HostnameClaim.user_id,
-            CertificateHostname.hostname == HostnameClaim.hostname,
-            Certificate.active,
-        )
-        .correlate(HostnameClaim)
-        .exists()
-    )
     return select(
         HostnameClaim.hostname,
         HostnameClaim.user_id,
@@ -169,7 +159,7 @@ def _views() -> Select[*tuple[Any, ...]]:
         HostnameClaim.proven_at,
         HostnameClaim.proof_until,
         HostnameClaim.checked_at,
-        in_use.label("in_use"),
+        IS_IN_USE.label("in_use"),
         HostnameClaim.resolves_to_edge,
     )
 
@@ -179,14 +169,12 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 
 def _in_use(hostname: str) -> Conflict:
+    finding = Finding(
+        "hostname_in_use",
+        "hostname",
+        f"{hostname} is a hostname of an active certificate of the user.",
+        "Deactivate or replace the certificate first.",
+    )
     return Conflict(
-        "An active certificate uses this hostname; nothing was changed.",
-        errors=[
-            Finding(
-                "hostname_in_use",
-                "hostname",
-                f"{hostname} is a hostname of an active certificate of the user.",
-                "Deactivate or replace the certificate first.",
-            )
-        ],
+        "An active certificate uses this hostname; nothing was changed.", errors=[finding]
     )

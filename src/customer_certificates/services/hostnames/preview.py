@@ -32,27 +32,22 @@ class HostnameChanges(msgspec.Struct):
         _Hostnames, Meta(description="Hostnames that no active certificate of the user has yet.")
     ]
     lost: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames of the replaced certificate that this one does not have."),
+        _Hostnames, Meta(description="Hostnames of the replaced certificate that this one lacks.")
     ]
     moved: Annotated[
         list[Served], Meta(description="Hostnames that other active certificates of the user have.")
     ]
     taken: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames of another user: 409 `hostname_taken`."),
+        _Hostnames, Meta(description="Hostnames of another user: 409 `hostname_taken`.")
     ]
     unproven: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames without proof of control: 409 `hostname_unproven`."),
+        _Hostnames, Meta(description="Hostnames without proof of control: 409 `hostname_unproven`.")
     ]
     reserved: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames that an operator must grant: 409 `hostname_reserved`."),
+        _Hostnames, Meta(description="Hostnames that need a grant: 409 `hostname_reserved`.")
     ]
     taken_over: Annotated[
-        _Hostnames,
-        Meta(description="Hostnames that other users have without proof, and would lose."),
+        _Hostnames, Meta(description="Hostnames that other users have unproven, and would lose.")
     ]
 
 
@@ -82,35 +77,29 @@ class ServedHostnames:
         )
 
     def changes(
-        self,
-        user_id: int,
-        hostnames: Sequence[str],
-        replaced: Replaced | None,
-        decision: Decision,
+        self, user_id: int, hostnames: Sequence[str], replaced: Replaced | None, decision: Decision
     ) -> HostnameChanges:
         """Returns the effect of `decision` about `hostnames` on the user's certificates."""
         ids: dict[str, list[int]] = {}
         for name, certificate_id in self._served(user_id=user_id, hostnames=as_json(hostnames)):
             if replaced is None or certificate_id != replaced.id:
                 ids.setdefault(name, []).append(certificate_id)
-        taken = [*decision.taken, *(one.hostname for one in decision.contested)]
+        taken = [*decision.taken, *(claim.hostname for claim in decision.contested)]
         reserved = [*decision.reserved, *decision.forbidden]
-        kept = {
-            *(*taken, *decision.unproven, *reserved, *ids),
-            *(replaced.hostnames if replaced and replaced.active else ()),
-        }
+        served = replaced.hostnames if replaced and replaced.active else ()
+        not_gained = {*taken, *decision.unproven, *reserved, *ids, *served}
         return HostnameChanges(
-            gained=[name for name in hostnames if name not in kept],
+            gained=[name for name in hostnames if name not in not_gained],
             lost=lost(replaced.hostnames, hostnames) if replaced else [],
-            moved=[Served(name, those) for name, those in ids.items()],
+            moved=[Served(name, served_by) for name, served_by in ids.items()],
             taken=sorted(taken),
             unproven=decision.unproven,
             reserved=reserved,
-            taken_over=[one.hostname for one in decision.release],
+            taken_over=[claim.hostname for claim in decision.release],
         )
 
 
 def lost(before: Iterable[str], after: Iterable[str]) -> list[str]:
     """Returns the names of `before` that no name of `after` covers."""
-    kept = set(after)
-    return [name for name in before if name not in kept and wildcard_of(name) not in kept]
+    names = set(after)
+    return [name for name in before if names.isdisjoint((name, wildcard_of(name)))]

@@ -27,7 +27,7 @@ def _refusal(decision: Decision, user_id: int, field: str) -> Conflict:
 
 
 def _findings(decision: Decision, user_id: int, field: str) -> Iterator[Finding]:
-    for name in sorted([*decision.taken, *(one.hostname for one in decision.contested)]):
+    for name in sorted([*decision.taken, *(claim.hostname for claim in decision.contested)]):
         hint = f"Store the certificate inactive. To get the hostname, {_BY_CHALLENGE}"
         detail = f"{name} is another user's hostname, or overlaps with one."
         yield _finding("hostname_taken", field, name, user_id, detail, hint)

@@ -91,15 +91,14 @@ def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
     """Returns the error for an exceeded quota. `whose` begins a sentence."""
     counted = _COUNTED[quota]
     remedy = _REMEDIES.get(quota, "Delete resources that you no longer need.")
+    finding = Finding(
+        "quota_exceeded",
+        quota,
+        f"{whose} may have {limit} {counted}. This would be more.",
+        f"{remedy} Or ask an operator of this service to raise the quota.",
+    )
     return Conflict(
         f"Quota exceeded: {quota} (limit {limit}). Nothing was changed. "
         "Ask an operator of this service to raise it.",
-        errors=[
-            Finding(
-                "quota_exceeded",
-                quota,
-                f"{whose} may have {limit} {counted}. This would be more.",
-                f"{remedy} Or ask an operator of this service to raise the quota.",
-            )
-        ],
+        errors=[finding],
     )

@@ -4,10 +4,11 @@ An upload adds to the counters in the statement that locks the user's row. Every
 the certificate before and after its change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select, update
 
 from ...crypto.sealed_format import HEADER, TAG_BYTES
 from ...crypto.secret import Secret
@@ -68,19 +69,19 @@ def counters_with_more() -> dict[Any, Any]:
     }
 
 
-def added(more: Use) -> dict[str, int]:
+def added(increase: Use) -> dict[str, int]:
     """Returns the parameters of `counters_with_more`."""
-    return dict(zip(_parameters, more, strict=True))
+    return dict(zip(_parameters, increase, strict=True))
 
 
-def require_room(row: Row, more: Use) -> None:
-    """Raises Conflict if a quota is exceeded that `more` adds to.
+def require_room(row: Row, increase: Use) -> None:
+    """Raises Conflict if a quota is exceeded that `increase` adds to.
 
-    `row` has the columns RETURNED of the user's row, with `more` added.
+    `row` has the columns RETURNED of the user's row, with `increase` added.
     """
     *used, quotas = row
-    for quota, number, grown in zip(_QUOTAS, used, more, strict=True):
-        if grown > 0:
+    for quota, number, more in zip(_QUOTAS, used, increase, strict=True):
+        if more > 0:
             require(quotas, quota, number)
 
 
@@ -89,17 +90,13 @@ class Usage:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        certificate_id: Any = bindparam("certificate_id")
-        self._of_certificate = database.prepare(
-            _measured(select(Certificate.id).where(Certificate.id == certificate_id))
-        )
-        this = User.id == bindparam("user_id")
+        of_certificate = Certificate.id == bindparam("certificate_id")
+        self._of_certificate = database.prepare(_measured(of_certificate))
         self._add = database.prepare(
-            update(User).where(this).values(counters_with_more()).returning(*RETURNED)
-        )
-        self._counted = database.prepare(select(*COUNTERS).where(this).with_for_update())
-        self._of_user = database.prepare(
-            _measured(select(Certificate.id).where(Certificate.user_id == bindparam("user_id")))
+            update(User)
+            .where(User.id == bindparam("user_id"))
+            .values(counters_with_more())
+            .returning(*RETURNED)
         )
         self._users = database.prepare(
             select(User.id).where(User.id > bindparam("after")).order_by(User.id).limit(1000),
@@ -111,30 +108,24 @@ class Usage:
         session.flush()
         return Use(*session.run(self._of_certificate, certificate_id=certificate_id)[0])
 
-    def settle(
-        self,
-        session: Transaction,
-        user_id: int,
-        certificate_id: int,
-        before: Use,
-        *,
-        enforce: bool = True,
-    ) -> None:
-        """Counts what a change of the certificate added or freed; `before` is its earlier use.
+    @contextmanager
+    def counted(
+        self, session: Transaction, user_id: int, certificate_id: int, *, enforce: bool = True
+    ) -> Iterator[None]:
+        """Counts what the block adds to the certificate or frees. The user's row must be locked.
 
-        The user's row must be locked. With `enforce`, raises Conflict if the change exceeds a
-        quota.
+        With `enforce`, raises Conflict if the change exceeds a quota.
         """
-        more = self.measure(session, certificate_id).minus(before)
-        if any(more):
-            (row,) = session.run(self._add, user_id=user_id, **added(more))
+        before = self.measure(session, certificate_id)
+        yield
+        increase = self.measure(session, certificate_id).minus(before)
+        if any(increase):
+            (row,) = session.run(self._add, user_id=user_id, **added(increase))
             if enforce:
-                require_room(row, more)
+                require_room(row, increase)
 
-    def settle_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
-        """Counts the deletion of a certificate with all its versions; `before` is its
-        earlier use.
-        """
+    def record_deletion(self, session: Transaction, user_id: int, before: Use) -> None:
+        """Counts the deletion of a certificate with its versions; `before` is its earlier use."""
         session.run(self._add, user_id=user_id, **added(Use().minus(before)))
 
     def recount(self) -> int:
@@ -150,25 +141,27 @@ class Usage:
 
     def _recount(self, user_id: int) -> int:
         with self._database.begin(user_id) as session:
-            for row in session.run(self._counted, user_id=user_id):
-                more = Use(*session.run(self._of_user, user_id=user_id)[0]).minus(Use(*row))
-                if any(more):
-                    session.run(self._add, user_id=user_id, **added(more))
-                return sum(map(bool, more))
+            counters = select(*COUNTERS).where(User.id == user_id).with_for_update()
+            for row in session.execute(counters):
+                stored = session.execute(_measured(Certificate.user_id == user_id)).one()
+                increase = Use(*stored).minus(Use(*row))
+                if any(increase):
+                    session.run(self._add, user_id=user_id, **added(increase))
+                return sum(map(bool, increase))
         return 0
 
 
-def _measured(certificates: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """Selects the use of these certificates (ids): a row with the columns of Use."""
+def _measured(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Selects the use of the certificates: a row with the columns of Use."""
+    certificates = select(Certificate.id).where(condition)
 
     def number(of: Any) -> Any:
         return select(func.count()).where(of.in_(certificates)).scalar_subquery()
 
     def total(of: Any, *columns: Any) -> Any:
-        size = sum((func.coalesce(bytes_of(one), 0) for one in columns), start=literal(0))
-        return (
-            select(func.coalesce(func.sum(size), 0)).where(of.in_(certificates)).scalar_subquery()
-        )
+        size = sum((func.coalesce(bytes_of(text), 0) for text in columns), start=literal(0))
+        total_size = func.coalesce(func.sum(size), 0)
+        return select(total_size).where(of.in_(certificates)).scalar_subquery()
 
     pending_names = (
         select(func.coalesce(func.sum(number_of_items(CertificateVersion.hostnames)), 0))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
 from ...crypto.secret import Secret
 from ...gateways.database import Database
 from ...gateways.database.changes import Changes
+from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import (
     follows,
     ids_as_json,
@@ -62,13 +63,11 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
     event_id: Annotated[
-        int | None,
-        Meta(description="The id of the event that led to this state. Absent in a snapshot."),
+        int | None, Meta(description="The event that led to this state. Absent in a snapshot.")
     ] = None
     version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
     hostnames: Annotated[
-        list[str] | None,
-        Meta(description="Its hostnames, wildcards and IP addresses that its user owns."),
+        list[str] | None, Meta(description="Its names and IP addresses that its user owns.")
     ] = None
     not_before: Annotated[
         datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
@@ -85,11 +84,7 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     ] = None
     reserved_hostnames: Annotated[
         list[str] | None,
-        Meta(
-            description="Hostnames that its user owns and activated the certificate for, "
-            "although it "
-            "cannot be served. Do not serve another user's wildcard for them."
-        ),
+        Meta(description="Its user owns these: serve nobody else's wildcard for them."),
     ] = None
 
 
@@ -101,9 +96,8 @@ class FeedPage(msgspec.Struct):
     reset: Annotated[
         bool,
         Meta(
-            description="true: a snapshot begins. After its last page (the first without "
-            "`more`), stop "
-            "serving every certificate that was not in it."
+            description="true: a snapshot begins. After its last page (the first without `more`), "
+            "stop serving every certificate that was not in it."
         ),
     ]
     changes: Annotated[
@@ -122,8 +116,9 @@ class Lag(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The current end of the log: `xid` is the oldest active transaction, `id` the last event of a
-    database without such numbers.
+    """The current end of the log.
+
+    `xid` is the oldest active transaction, `id` the last event of a database without such numbers.
     """
 
     epoch: str
@@ -131,50 +126,30 @@ class _Head(NamedTuple):
     id: int
 
 
-class Feed:
-    """Returns the feed to terminators in pages, each limited to its scope."""
+class _Statements:
+    """The statements of the feed, across tenants."""
 
-    def __init__(
-        self,
-        database: Database,
-        candidates: Candidates,
-        served_keys: KeyRelease,
-        changes: Changes,
-        metrics: Metrics,
-        now: Callable[[], datetime],
-        *,
-        waiting: int,
-    ) -> None:
-        """`waiting` limits the requests that wait for a change; others are answered at once."""
-        self._candidates = candidates
-        self._served_keys = served_keys
-        self._log_changes = changes
-        self._metrics = metrics
-        self._now = now
-        self._waiting = BoundedSemaphore(waiting)
+    def __init__(self, database: Database) -> None:
+        # A flat list of declarations: splitting it would hide none of them.
         began = select(ServiceState.since).where(ServiceState.name == BEGAN).scalar_subquery()
-        self._head = database.prepare(
-            select(
-                lineage(), began, oldest_transaction(), select(func.max(Event.id)).scalar_subquery()
-            ),
-            tenant=None,
+        last_id = select(func.max(Event.id)).scalar_subquery()
+        self.head = database.prepare(
+            select(lineage(), began, oldest_transaction(), last_id), tenant=None
         )
         limit = bindparam("limit", type_=BigInteger())
         position = bindparam("xid", type_=BigInteger), bindparam("id", type_=BigInteger)
-        self._events = database.prepare(
-            select(Event.xid, Event.id, Event.certificate_id, Event.user_id)
-            .where(follows(Event.xid, Event.id, *position), _CHANGES)
-            .order_by(Event.xid, Event.id)
-            .limit(limit),
-            tenant=None,
-        )
-        self._unread = database.prepare(
-            select(Event.at)
-            .where(follows(Event.xid, Event.id, *position), _CHANGES)
-            .order_by(Event.xid, Event.id)
-            .limit(limit),
-            tenant=None,
-        )
+
+        def changes_after(*columns: Any) -> Prepared:
+            return database.prepare(
+                select(*columns)
+                .where(follows(Event.xid, Event.id, *position), _CHANGES)
+                .order_by(Event.xid, Event.id)
+                .limit(limit),
+                tenant=None,
+            )
+
+        self.changes = changes_after(Event.xid, Event.id, Event.certificate_id, Event.user_id)
+        self.change_times = changes_after(Event.at)
         page = (
             select(Certificate.id, size_of(Certificate.chain_pem))
             .where(
@@ -185,7 +160,11 @@ class Feed:
             .order_by(Certificate.id)
             .limit(limit)
         )
-        self._history = database.prepare(
+        self.page = database.prepare(page, tenant=None)
+        self.page_of_users = database.prepare(
+            page.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
+        )
+        self.history = database.prepare(
             select(Event.certificate_id, Event.type, Event.hostnames).where(
                 Event.user_id.in_(ids_of("user_ids")),
                 Event.certificate_id.in_(ids_of("ids")),
@@ -193,18 +172,32 @@ class Feed:
             ),
             tenant=None,
         )
-        self._page = database.prepare(page, tenant=None)
-        self._page_of_users = database.prepare(
-            page.where(Certificate.user_id.in_(ids_of("user_ids"))), tenant=None
-        )
 
-    def page(
+
+class Feed:
+    """Returns the feed to terminators in pages, each limited to its scope."""
+
+    def __init__(
         self,
-        caller: Principal,
-        since: str,
-        wait: float,
-        limit: int,
-    ) -> Secret:
+        database: Database,
+        candidates: Candidates,
+        key_release: KeyRelease,
+        changes: Changes,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        *,
+        waiting: int,
+    ) -> None:
+        """`waiting` limits the requests that wait for a change; others are answered at once."""
+        self._candidates = candidates
+        self._key_release = key_release
+        self._log_changes = changes
+        self._metrics = metrics
+        self._now = now
+        self._waiting = BoundedSemaphore(waiting)
+        self._statements = _Statements(database)
+
+    def page(self, principal: Principal, since: str, wait: float, limit: int) -> Secret:
         """Returns the encoded FeedPage after `since`, with at most `limit` changes.
 
         If there are none, waits up to `wait` seconds. A snapshot begins if the cursor is invalid,
@@ -213,20 +206,21 @@ class Feed:
         until = monotonic() + wait
         cursor = read(since)
         while True:
-            heard = self._log_changes.count()
+            seen_changes = self._log_changes.count()
             head = self._read_head()
-            if cursor is None or not self._holds(cursor, head):
+            if cursor is None or not self._is_complete_from(cursor, head):
                 cursor = self._cursor(head, after=0)
-                return self._snapshot(caller, cursor, limit, reset=True)
+                return self._snapshot(principal, cursor, limit, reset=True)
             if cursor.after is not None:
-                return self._snapshot(caller, cursor, limit, reset=False)
-            page, is_held = self._changes(caller, cursor, head, min(limit, _MOST_CHANGES))
+                return self._snapshot(principal, cursor, limit, reset=False)
+            page, is_held = self._changes(principal, cursor, head, min(limit, _MOST_CHANGES))
             left = until - monotonic()
             if page.changes or page.more or left <= 0 or not self._waiting.acquire(blocking=False):
                 return Secret(encode(page))
             try:
                 with self._metrics.feed_waiting.track_inprogress():
-                    self._log_changes.wait(heard, min(left, _HELD_SECONDS) if is_held else left)
+                    pause = min(left, _HELD_SECONDS) if is_held else left
+                    self._log_changes.wait(seen_changes, pause)
             finally:
                 self._waiting.release()
             if self._log_changes.has_ended:
@@ -239,13 +233,13 @@ class Feed:
         return [self._lag(read(text or ""), head) for text in cursors]
 
     def _lag(self, cursor: Cursor | None, head: _Head) -> Lag:
-        if cursor is None or cursor.after is not None or not self._holds(cursor, head):
+        if cursor is None or cursor.after is not None or not self._is_complete_from(cursor, head):
             return Lag(None, None)
-        rows = self._unread(xid=cursor.xid, id=cursor.id, limit=_MOST_COUNTED)
+        rows = self._statements.change_times(xid=cursor.xid, id=cursor.id, limit=_MOST_COUNTED)
         return Lag(len(rows), rows[0][0] if rows else None)
 
     def _read_head(self) -> _Head:
-        ((line, began, oldest, last_id),) = self._head()
+        ((line, began, oldest, last_id),) = self._statements.head()
         epoch = sha256(f"{line}/{began}".encode()).hexdigest()[:16]
         return _Head(epoch, oldest or 0, last_id or 0)
 
@@ -254,97 +248,90 @@ class Feed:
         last_id = 0 if head.xid else head.id
         return Cursor(head.epoch, int(self._now().timestamp()), head.xid, last_id, after)
 
-    def _holds(self, cursor: Cursor, head: _Head) -> bool:
+    def _is_complete_from(self, cursor: Cursor, head: _Head) -> bool:
+        """Returns whether the log has all events after the cursor."""
         oldest = (self._now() - _KEPT).timestamp()
         is_past = cursor.xid <= head.xid if head.xid else cursor.id <= head.id
         return cursor.epoch == head.epoch and cursor.second > oldest and is_past
 
-    def _snapshot(self, caller: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
-        user_ids = caller.terminator_scope.user_ids
+    def _snapshot(self, principal: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
+        user_ids = principal.terminator_scope.user_ids
         if user_ids is None:
-            rows = self._page(after=cursor.after, limit=limit)
+            rows = self._statements.page(after=cursor.after, limit=limit)
         else:
             users = ids_as_json(user_ids)
-            rows = self._page_of_users(after=cursor.after, limit=limit, user_ids=users)
+            rows = self._statements.page_of_users(after=cursor.after, limit=limit, user_ids=users)
         ids = _within(_MOST_BYTES, rows)
         more = len(ids) < len(rows) or len(rows) == limit
-        entries = self._entries(caller, self._candidates.with_keys(ids), {})
+        entries = self._entries(principal, self._candidates.with_keys(ids), {})
         following = cursor._replace(after=ids[-1] if more else None)
         return Secret(encode(FeedPage(str(following), more, reset, entries)))
 
     def _changes(
-        self, caller: Principal, cursor: Cursor, head: _Head, limit: int
+        self, principal: Principal, cursor: Cursor, head: _Head, limit: int
     ) -> tuple[FeedPage, bool]:
         """Returns the page, and whether another transaction still holds back events."""
-        rows = self._events(xid=cursor.xid, id=cursor.id, limit=limit)
-        settled = [row for row in rows if (row[0] < head.xid if row[0] else row[1] <= head.id)]
-        more = len(settled) == limit
+        rows = self._statements.changes(xid=cursor.xid, id=cursor.id, limit=limit)
+        released = [row for row in rows if (row[0] < head.xid if row[0] else row[1] <= head.id)]
+        more = len(released) == limit
         following = self._cursor(head)
         if more:
-            following = following._replace(xid=settled[-1][0] or 0, id=settled[-1][1])
-        changed = {
-            certificate_id: (event_id, user_id) for _, event_id, certificate_id, user_id in settled
-        }
-        found = self._candidates.with_keys(changed) if changed else []
-        events = {certificate_id: event_id for certificate_id, (event_id, _) in changed.items()}
-        entries = self._entries(caller, found, events)
-        named = {entry.certificate_id for entry in entries}
-        gone = {
+            following = following._replace(xid=released[-1][0] or 0, id=released[-1][1])
+        events = {certificate_id: event_id for _, event_id, certificate_id, _ in released}
+        owners = {certificate_id: user_id for _, _, certificate_id, user_id in released}
+        servable = self._candidates.with_keys(events) if events else []
+        entries = self._entries(principal, servable, events)
+        in_page = {entry.certificate_id for entry in entries}
+        withdrawn = {
             certificate_id: user_id
-            for certificate_id, (_, user_id) in changed.items()
-            if certificate_id not in named and caller.terminator_scope.has_user(user_id)
+            for certificate_id, user_id in owners.items()
+            if certificate_id not in in_page and principal.terminator_scope.has_user(user_id)
         }
         entries += [
-            FeedEntry(certificate_id, gone[certificate_id], False, events[certificate_id])
-            for certificate_id in self._known(caller.terminator_scope, gone)
+            FeedEntry(certificate_id, owners[certificate_id], False, events[certificate_id])
+            for certificate_id in self._possibly_received(principal.terminator_scope, withdrawn)
         ]
         entries.sort(key=lambda entry: entry.event_id or 0)
-        return FeedPage(str(following), more, False, entries), len(settled) < len(rows)
+        return FeedPage(str(following), more, False, entries), len(released) < len(rows)
 
     def _entries(
-        self, caller: Principal, found: Iterable[Servable], events: dict[int, int]
+        self, principal: Principal, servable: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
-        """Returns the entries to serve now or later, with keys, and those that
-        reserve hostnames.
-        """
-        now, reach = self._now(), caller.terminator_scope
-        mine = [
-            one
-            for one in found
-            if one.candidate.owned_hostnames
-            and reach.has_certificate(one.candidate.user_id, one.candidate.owned_hostnames)
-        ]
+        """Returns the entries to serve, with keys, and those that reserve hostnames."""
+        now, reach = self._now(), principal.terminator_scope
         served, others = list[Servable](), list[Candidate]()
-        for one in mine:
-            if _is_to_be_served(one.candidate, now):
-                served.append(one)
+        for item in servable:
+            candidate, owned = item.candidate, item.candidate.owned_hostnames
+            if not (owned and reach.has_certificate(candidate.user_id, owned)):
+                continue
+            if _is_to_be_served(candidate, now):
+                served.append(item)
             else:
-                others.append(one.candidate)
+                others.append(candidate)
         entries = [
-            _entry(one, key, reach, events.get(one.candidate.certificate_id))
-            for one, key in self._served_keys.release(caller, "feed", served)
+            _entry(item, key, reach, events.get(item.candidate.certificate_id))
+            for item, key in self._key_release.release(principal, "feed", served)
         ]
         for other in others:
-            event_id = events.get(other.certificate_id)
-            entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
-            entry.reserved_hostnames = [
-                name for name in _names(other, reach) if not name.startswith("*.")
-            ]
-            if entry.reserved_hostnames:
+            if names := [name for name in _names(other, reach) if not name.startswith("*.")]:
+                event_id = events.get(other.certificate_id)
+                entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
+                entry.reserved_hostnames = names
                 entries.append(entry)
         return entries
 
-    def _known(self, reach: TerminatorScope, gone: Mapping[int, int]) -> list[int]:
+    def _possibly_received(self, reach: TerminatorScope, owners: Mapping[int, int]) -> list[int]:
         """Returns the certificates (with their users) that a terminator may have received.
 
         The log says which hostnames each had, as long as it reaches back to its upload.
         """
-        if reach.hostnames is None or not gone:
-            return [*gone]
-        rows = self._history(ids=ids_as_json(gone), user_ids=ids_as_json({*gone.values()}))
+        if reach.hostnames is None or not owners:
+            return [*owners]
+        ids, user_ids = ids_as_json(owners), ids_as_json({*owners.values()})
+        rows = self._statements.history(ids=ids, user_ids=user_ids)
         created = {row[0] for row in rows if row[1] == "certificate.created"}
-        within = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
-        return [one for one in gone if one in within or one not in created]
+        in_reach = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
+        return [number for number in owners if number in in_reach or number not in created]
 
 
 # The events that may change what is served. No others concern an active certificate.
@@ -371,21 +358,22 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
     return ids
 
 
-def _is_to_be_served(one: Candidate, now: datetime) -> bool:
-    """Returns whether it can be served, now or later."""
-    return why_not_servable(one, max(now, one.served_from or now)) is None
+def _is_to_be_served(candidate: Candidate, now: datetime) -> bool:
+    """Returns whether the certificate can be served, now or later."""
+    return why_not_servable(candidate, max(now, candidate.served_from or now)) is None
 
 
-def _names(one: Candidate, reach: TerminatorScope) -> list[str]:
-    """Returns its hostnames that its user owns, within `reach`, including wildcards
-    that cover one.
-    """
+def _names(candidate: Candidate, reach: TerminatorScope) -> list[str]:
+    """Returns the owned hostnames within `reach`, including wildcards that cover one."""
     wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
-    return sorted(name for name in one.owned_hostnames if reach.has_name(name) or name in wildcards)
+    owned = candidate.owned_hostnames
+    return sorted(name for name in owned if reach.has_name(name) or name in wildcards)
 
 
-def _entry(one: Servable, key: Secret, reach: TerminatorScope, event_id: int | None) -> FeedEntry:
-    candidate = one.candidate
+def _entry(
+    servable: Servable, key: Secret, reach: TerminatorScope, event_id: int | None
+) -> FeedEntry:
+    candidate = servable.candidate
     return FeedEntry(
         candidate.certificate_id,
         candidate.user_id,
@@ -397,7 +385,7 @@ def _entry(one: Servable, key: Secret, reach: TerminatorScope, event_id: int | N
         candidate.served_until,
         candidate.trust,
         candidate.key_type,
-        one.fingerprint_sha256,
-        one.chain_pem,
+        servable.fingerprint_sha256,
+        servable.chain_pem,
         key.reveal().decode(),
     )

@@ -25,8 +25,9 @@ Channel = Literal["caddy", "traefik", "feed"]
 # For this time, one record covers repeated releases of a key to the same terminator by this
 # process.
 _RECORDED_FOR = timedelta(hours=1)
-_COMES_BACK: set[Channel] = {"caddy", "traefik"}
-# 250 bytes each.
+# The channels whose terminators ask for the same key again and again.
+_REPEATING: set[Channel] = {"caddy", "traefik"}
+# Each takes 250 bytes.
 _MOST_REMEMBERED = 20_000
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class KeyRelease:
         self._recorded: OrderedDict[tuple[Any, int, int], datetime] = OrderedDict()
 
     def release(
-        self, caller: Principal, channel: Channel, servable: Sequence[Servable]
+        self, principal: Principal, channel: Channel, servable: Sequence[Servable]
     ) -> list[tuple[Servable, Secret]]:
         """Returns each certificate with its key in PEM (PKCS#8).
 
@@ -64,28 +65,28 @@ class KeyRelease:
         decrypted now, or the release cannot be recorded.
         """
         opened = []
-        for one in servable:
-            certificate_id, user_id, version = one.candidate[:3]
-            keys = self._data_keys.unwrapped(user_id, one.data_keys)
+        for item in servable:
+            certificate_id, user_id, version = item.candidate[:3]
+            keys = self._data_keys.unwrapped(user_id, item.data_keys)
             try:
-                key = self._private_keys.opened(one.sealed, keys, certificate_id, version)
+                key = self._private_keys.opened(item.sealed, keys, certificate_id, version)
             except CannotOpen as reason:
                 _log.error(
                     "The key of certificate %s cannot be decrypted. %s", certificate_id, reason
                 )
             else:
-                opened.append((one, _pem(key)))
-        self._record(caller, channel, [one for one, _ in opened])
+                opened.append((item, _pem(key)))
+        self._record(principal, channel, [item for item, _ in opened])
         return opened
 
-    def _record(self, caller: Principal, channel: Channel, handed: Iterable[Servable]) -> None:
+    def _record(self, principal: Principal, channel: Channel, released: Iterable[Servable]) -> None:
         now = self._now()
-        until = now + _RECORDED_FOR if channel in _COMES_BACK else now
-        who = (caller.kind, caller.token_id or caller.peer, channel)
+        until = now + _RECORDED_FOR if channel in _REPEATING else now
+        receiver = (principal.kind, principal.token_id or principal.peer, channel)
         of_user: dict[int, list[tuple[int, int]]] = {}
-        for one in handed:
-            certificate_id, user_id, version = one.candidate[:3]
-            if self._recorded.get((who, certificate_id, version), now) <= now:
+        for item in released:
+            certificate_id, user_id, version = item.candidate[:3]
+            if self._recorded.get((receiver, certificate_id, version), now) <= now:
                 of_user.setdefault(user_id, []).append((certificate_id, version))
         if not of_user:
             return
@@ -94,10 +95,10 @@ class KeyRelease:
         users = sorted(of_user)
 
         def entries(heads: list[list[Row]]) -> list[BoundStatement]:
-            added = [
+            inserts = [
                 self._audit.entry(
                     [(seq, last_hash)],
-                    caller,
+                    principal,
                     "key.read",
                     user_id,
                     _path(user_id, of_user[user_id]),
@@ -105,13 +106,13 @@ class KeyRelease:
                 )[0]
                 for user_id, seq, last_hash in heads[0]
             ]
-            return [*added, self._audit.moved(users)]
+            return [*inserts, self._audit.moved(users)]
 
         self._database.run_two_step_transaction(EVERYBODY, [self._audit.heads(users)], entries)
         if until > now:
             for keys in of_user.values():
                 for certificate_id, version in keys:
-                    self._remember((who, certificate_id, version), until)
+                    self._remember((receiver, certificate_id, version), until)
 
     def _remember(self, name: tuple[Any, int, int], until: datetime) -> None:
         # Several threads do this concurrently; each step is atomic.
@@ -132,5 +133,5 @@ def _pem(key: Secret) -> Secret:
     """Returns a PKCS#8 key in PEM (RFC 7468)."""
     text = base64.b64encode(key.reveal())
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-    marks = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"
-    return Secret(b"\n".join([marks[0], *lines, marks[1], b""]))
+    begin, end = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"
+    return Secret(b"\n".join([begin, *lines, end, b""]))

@@ -22,10 +22,7 @@ class TerminatorView(msgspec.Struct):
     seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
     behind: Annotated[
         int | None,
-        Meta(
-            description="The number of changes that it has not received yet, 1,000 at most. null: "
-            "unknown, or it must read a snapshot."
-        ),
+        Meta(description="Changes not received yet, 1,000 at most. null: it needs a snapshot."),
     ]
     behind_since: Annotated[
         datetime | None, Meta(description="When the first of these changes happened.")
@@ -54,17 +51,17 @@ class TerminatorPages:
         )
 
     def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
-        """Returns at most `limit` terminators by id, and where the next page starts.
+        """Returns at most `limit` terminators by id, and the `after` of the next page, if any.
 
-        The page starts after the id `after`. The second value is the `after` of the next page, None
-        on the last page.
+        The page starts after the id `after`.
         """
         rows = self._page(after=after, limit=limit + 1)
-        lags = self._feed.lags([row[4] for row in rows[:limit]])
+        shown = rows[:limit]
+        lags = self._feed.lags([row[4] for row in shown])
         views = [
             TerminatorView(terminator_id, name, kind, seen_at, *lag, names_of(errors))
             for (terminator_id, name, kind, seen_at, _, errors), lag in zip(
-                rows, lags, strict=False
+                shown, lags, strict=True
             )
         ]
         return views, views[-1].id if len(rows) > limit else None

@@ -17,14 +17,16 @@ from .reports import Report, Reported, TerminatorReports
 
 # The certificates of one run: recently changed ones, and the next ones of all in rotation.
 _MOST_RECENT = 50
-_MOST_IN_TURN = 50
-_LATELY = timedelta(minutes=10)
+_MOST_IN_ROTATION = 50
+_RECENTLY = timedelta(minutes=10)
 _MOST_ERRORS = 100
 _FORMAT = "probe"
 
 # Returns the fingerprint that a server serves for a name; raises ProbeFailure. Parameters: host,
 # port, name, key type.
 Probe = Callable[[str, int, str, str | None], str]
+# The expected certificate of each hostname, and the key type to ask for.
+_Selected = dict[str, tuple[Found, str | None]]
 
 
 class ProbeJob:
@@ -34,13 +36,13 @@ class ProbeJob:
         self,
         database: Database,
         candidates: Candidates,
-        serving: TerminatorReports,
+        reports: TerminatorReports,
         probe: Probe,
         addresses: Sequence[ProbeAddress],
         now: Callable[[], datetime],
     ) -> None:
         self._candidates = candidates
-        self._serving = serving
+        self._reports = reports
         self._probe = probe
         self._addresses = addresses
         self._now = now
@@ -48,7 +50,7 @@ class ProbeJob:
         self._recent = database.prepare(
             select(Event.hostnames)
             .where(
-                Event.at > bindparam("lately", type_=DateTime(timezone=True)),
+                Event.at > bindparam("since", type_=DateTime(timezone=True)),
                 Event.certificate_id.is_not(None),
                 Event.active.is_(True),
             )
@@ -56,7 +58,7 @@ class ProbeJob:
             .limit(_MOST_RECENT),
             tenant=None,
         )
-        self._in_turn = database.prepare(
+        self._in_rotation = database.prepare(
             select(Certificate.id, Certificate.hostnames)
             .where(
                 Certificate.id > bindparam("after", type_=BigInteger),
@@ -64,7 +66,7 @@ class ProbeJob:
                 Certificate.chain_pem.is_not(None),
             )
             .order_by(Certificate.id)
-            .limit(_MOST_IN_TURN),
+            .limit(_MOST_IN_ROTATION),
             tenant=None,
         )
 
@@ -72,33 +74,31 @@ class ProbeJob:
         """Probes, and returns the number of hostnames times addresses. Raises Unavailable."""
         selected = self._selected()
         for address in self._addresses:
-            self._look(address, selected)
+            self._probe_address(address, selected)
         return len(selected) * len(self._addresses)
 
-    def _selected(self) -> dict[str, tuple[Found, str | None]]:
+    def _selected(self) -> _Selected:
         """Returns the expected certificates of some hostnames, each with the key type to ask for.
 
         The key type is None unless clients with other key types get another certificate.
         """
-        recent = self._recent(lately=self._now() - _LATELY)
-        in_turn = self._in_turn(after=self._after)
-        self._after = in_turn[-1][0] if len(in_turn) == _MOST_IN_TURN else 0
-        names = dict.fromkeys(
-            _a_name(names_of(hostnames))
-            for hostnames in [*(row[0] for row in recent), *(row[1] for row in in_turn)]
-        )
+        recent = self._recent(since=self._now() - _RECENTLY)
+        in_rotation = self._in_rotation(after=self._after)
+        self._after = in_rotation[-1][0] if len(in_rotation) == _MOST_IN_ROTATION else 0
+        hostnames = [*(row[0] for row in recent), *(row[1] for row in in_rotation)]
+        names = dict.fromkeys(_name_to_probe(names_of(column)) for column in hostnames)
         return {name: found for name in names if name and (found := self._selected_for(name))}
 
     def _selected_for(self, name: str) -> tuple[Found, str | None] | None:
-        found = {one.candidate.certificate_id: one for one in self._candidates.served(name)}
-        candidates = [one.candidate for one in found.values()]
+        found = {item.candidate.certificate_id: item for item in self._candidates.served(name)}
+        candidates = [item.candidate for item in found.values()]
         selected = decide(name, candidates, self._now()).selected
         chosen = best(name, selected)
         if chosen is None:
             return None
         return found[chosen.certificate_id], chosen.key_type if len(selected) > 1 else None
 
-    def _look(self, address: ProbeAddress, selected: dict[str, tuple[Found, str | None]]) -> None:
+    def _probe_address(self, address: ProbeAddress, selected: _Selected) -> None:
         served, errors = dict[int, Reported](), list[str]()
         for name, ((candidate, fingerprint), key_type) in selected.items():
             try:
@@ -106,20 +106,18 @@ class ProbeJob:
             except ProbeFailure as failure:
                 errors.append(f"{name}: {failure}")
                 continue
-            is_served = seen == fingerprint
-            if not is_served:
-                errors.append(
-                    f"{name}: {seen[:16]}… is served instead of {(fingerprint or '')[:16]}…"
-                )
+            expected = fingerprint or ""
+            if seen != expected:
+                errors.append(f"{name}: {seen[:16]}… is served instead of {expected[:16]}…")
             served[candidate.certificate_id] = Reported(
-                candidate.certificate_id, candidate.version, fingerprint or "", is_served
+                candidate.certificate_id, candidate.version, expected, seen == expected
             )
         report = Report(
             address.name, _FORMAT, served=[*served.values()], errors=errors[:_MOST_ERRORS]
         )
-        self._serving.take(Principal("command", "probe", ""), report)
+        self._reports.store(Principal("command", "probe", ""), report)
 
 
-def _a_name(hostnames: Sequence[str]) -> str | None:
+def _name_to_probe(hostnames: Sequence[str]) -> str | None:
     """Returns a hostname to ask for; for a wildcard, one that it covers."""
     return next((name.replace("*", "probe", 1) for name in hostnames), None)

@@ -49,8 +49,7 @@ class SelectedCertificate(msgspec.Struct):
     user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
     version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
     matches: Annotated[
-        str,
-        Meta(description="Its hostname that matches, possibly a wildcard.", examples=["*.a.org"]),
+        str, Meta(description="Its hostname or wildcard that matches.", examples=["*.a.org"])
     ]
     trust: Annotated[
         Trust, Meta(description="The trust level of the certificate.", examples=["public"])
@@ -72,8 +71,7 @@ class RejectedCertificate(msgspec.Struct):
         Reason, Meta(description="Why it is not served, as a code.", examples=["expired"])
     ]
     detail: Annotated[
-        str,
-        Meta(description="Why it is not served, in words.", examples=["It expired on 2026-11-01."]),
+        str, Meta(description="The reason in words.", examples=["It expired on 2026-11-01."])
     ]
     superseded_by: Annotated[
         int | None, Meta(description="The certificate that is served instead, if any.")
@@ -85,51 +83,41 @@ class RejectedCertificate(msgspec.Struct):
 class Resolved(msgspec.Struct):
     """The certificates that are served for a hostname at a given time."""
 
-    hostname: Annotated[
-        str,
-        Meta(
-            description="The hostname, in the form that certificates use.", examples=["www.a.org"]
-        ),
-    ]
+    hostname: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
     at: Annotated[datetime, Meta(tz=True, description="The time for which this was decided.")]
     selected: Annotated[
-        list[SelectedCertificate],
-        Meta(description="One certificate for each key type. Empty: nothing is served."),
+        list[SelectedCertificate], Meta(description="One for each key type. Empty: none is served.")
     ]
     rejected: Annotated[
         list[RejectedCertificate],
-        Meta(
-            description="The owner's active certificates, then the newest others; some "
-            "hundreds at most."
-        ),
+        Meta(description="The owner's active certificates, then the newest others: some hundreds."),
     ]
     note: Annotated[
-        str | None,
-        Meta(description="For an IP address: the servers that can serve its certificate."),
+        str | None, Meta(description="For an IP address: the servers that can serve it.")
     ]
 
 
-class Resolving:
+class Resolver:
     """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
     def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
         self._candidates = candidates
         self._now = now
 
-    def resolve(self, caller: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
+    def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self._now(), caller.terminator_scope
+        now, reach = self._now(), principal.terminator_scope
         found = self._candidates.of(hostname) if reach.has_name(hostname) else []
-        fingerprints = {one.candidate.certificate_id: one.fingerprint_sha256 for one in found}
+        fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.
-        selected, rejected = decide(hostname, [one.candidate for one in found], now, key_type)
+        selected, rejected = decide(hostname, [item.candidate for item in found], now, key_type)
         return Resolved(
             hostname,
             now,
             [
-                _selected(hostname, one, fingerprints[one.certificate_id])
-                for _, one in sorted(selected.items())
-                if reach.has_user(one.user_id)
+                _selected(hostname, candidate, fingerprints[candidate.certificate_id])
+                for _, candidate in sorted(selected.items())
+                if reach.has_user(candidate.user_id)
             ],
             [
                 _rejected(hostname, rejection, now)
@@ -140,38 +128,38 @@ class Resolving:
         )
 
 
-def _selected(hostname: str, one: Candidate, fingerprint: str | None) -> SelectedCertificate:
+def _selected(hostname: str, candidate: Candidate, fingerprint: str | None) -> SelectedCertificate:
     return SelectedCertificate(
-        one.key_type or "",
-        one.certificate_id,
-        one.user_id,
-        one.version,
-        _match(hostname, one),
-        one.trust,
-        one.not_before,
-        one.not_after,
+        candidate.key_type or "",
+        candidate.certificate_id,
+        candidate.user_id,
+        candidate.version,
+        _match(hostname, candidate),
+        candidate.trust,
+        candidate.not_before,
+        candidate.not_after,
         fingerprint,
     )
 
 
 def _rejected(hostname: str, rejection: Rejection, now: datetime) -> RejectedCertificate:
-    one, reason, to = rejection
-    not_servable = why_not_servable(one, now)
+    candidate, reason, other = rejection
+    not_servable = why_not_servable(candidate, now)
+    other_id, other_trust = (other.certificate_id, other.trust) if other else (None, None)
     return RejectedCertificate(
-        one.certificate_id,
-        one.user_id,
-        one.version,
-        one.key_type,
-        _match(hostname, one),
+        candidate.certificate_id,
+        candidate.user_id,
+        candidate.version,
+        candidate.key_type,
+        _match(hostname, candidate),
         reason,
-        _WHY[reason].format(
-            **one._asdict(), to=to and to.certificate_id, its_trust=to and to.trust
-        ),
-        to.certificate_id if to else None,
+        _WHY[reason].format(**candidate._asdict(), to=other_id, its_trust=other_trust),
+        other_id,
         not_servable is None,
         not_servable,
     )
 
 
-def _match(hostname: str, one: Candidate) -> str:
-    return hostname if hostname in (one.owned_hostnames or one.hostnames) else wildcard_of(hostname)
+def _match(hostname: str, candidate: Candidate) -> str:
+    names = candidate.owned_hostnames or candidate.hostnames
+    return hostname if hostname in names else wildcard_of(hostname)

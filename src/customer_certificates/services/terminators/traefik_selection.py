@@ -1,7 +1,7 @@
 """Selects the certificates for Traefik, which serves each one for all its hostnames."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from ..principal import TerminatorScope
 # certificates without their chains, and the process holds the whole response in memory.
 MOST_ACTIVE = 50_000
 MOST_CHAIN_BYTES = 64 << 20
-# 150 bytes each.
+# Each takes 150 bytes.
 _MOST_REMEMBERED = 2 * MOST_ACTIVE
 _FINGERPRINT = DECIDING.index(Certificate.fingerprint_sha256)
 _CommonNames = frozenset[str] | None
@@ -30,23 +30,24 @@ _CommonNames = frozenset[str] | None
 class Selection(NamedTuple):
     """The certificates for Traefik, by id.
 
-    `owners` has the owner of each hostname within the caller's scope that has an active
+    `owners` has the owner of each hostname within the scope that has an active
     certificate.
     """
 
     certificates: list[Candidate]
     owners: Mapping[str, int]
 
-    def placeholders(self, given: Iterable[Candidate]) -> list[str]:
+    def placeholders(self, delivered: Iterable[Candidate]) -> list[str]:
         """Returns the hostnames that need placeholders.
 
-        For these, Traefik with the certificates `given` would serve a wildcard of a user who does
-        not own the hostname.
+        For these, Traefik with the certificates `delivered` would serve a wildcard of a user who
+        does not own the hostname.
         """
         covered, wildcards = set[str](), dict[str, int]()
-        for one in given:
-            covered.update(one.hostnames)
-            wildcards.update((name, one.user_id) for name in one.hostnames if name[:2] == "*.")
+        for candidate in delivered:
+            names = candidate.hostnames
+            covered.update(names)
+            wildcards.update((name, candidate.user_id) for name in names if name[:2] == "*.")
         return sorted(
             name
             for name, owner in self.owners.items()
@@ -104,38 +105,38 @@ class TraefikSelection:
             sizes[candidate.certificate_id] = size or 0
             if row[_FINGERPRINT]:
                 fingerprints[candidate.certificate_id] = row[_FINGERPRINT]
-        common_names = self._names(fingerprints)
+        common_names = self._common_names_of(fingerprints)
         by_name: dict[str, list[Candidate]] = {}
-        for one in candidates:
-            fingerprint = fingerprints.get(one.certificate_id, "")
-            if _is_its_users_alone(one, common_names.get(fingerprint), owners):
+        for candidate in candidates:
+            fingerprint = fingerprints.get(candidate.certificate_id, "")
+            if _is_its_users_alone(candidate, common_names.get(fingerprint), owners):
                 # A limited token gets no key because of a hostname outside its scope.
-                for name in reach.names_of(one.owned_hostnames):
-                    by_name.setdefault(name, []).append(one)
+                for name in reach.names_of(candidate.owned_hostnames):
+                    by_name.setdefault(name, []).append(candidate)
         chosen = {
-            chosen.certificate_id: chosen
-            for name, those in by_name.items()
-            if (chosen := best(name, decide(name, those, now).selected))
-            and chosen.user_id == owners.get(name, chosen.user_id)
+            selected.certificate_id: selected
+            for name, rivals in by_name.items()
+            if (selected := best(name, decide(name, rivals, now).selected))
+            and selected.user_id == owners.get(name, selected.user_id)
         }
         if sum(sizes[number] for number in chosen) > MOST_CHAIN_BYTES:
             raise _too_many(f"{MOST_CHAIN_BYTES >> 20} MiB of certificates")
         within = {name: owner for name, owner in owners.items() if reach.has_name(name)}
         return Selection([chosen[number] for number in sorted(chosen)], within)
 
-    def _names(self, fingerprints: Mapping[int, str]) -> Mapping[str, _CommonNames]:
-        unread = {
-            number: fingerprint
+    def _common_names_of(self, fingerprints: Mapping[int, str]) -> Mapping[str, _CommonNames]:
+        """Returns the common names by fingerprint, given the certificates' fingerprints."""
+        unread = [
+            number
             for number, fingerprint in fingerprints.items()
             if fingerprint not in self._common_names
-        }
+        ]
         found: dict[str, _CommonNames] = {}
-        numbers = [*unread]
-        for start in range(0, len(numbers), 1000):
-            those = ids_as_json(numbers[start : start + 1000])
-            for fingerprint, chain_pem in self._chains(ids=those):
+        for start in range(0, len(unread), 1000):
+            ids = ids_as_json(unread[start : start + 1000])
+            for fingerprint, chain_pem in self._chains(ids=ids):
                 found[fingerprint] = common_names(chain_pem)
-        result = {
+        cached = {
             fingerprint: self._common_names[fingerprint]
             for fingerprint in fingerprints.values()
             if fingerprint in self._common_names
@@ -143,20 +144,22 @@ class TraefikSelection:
         self._common_names.update(found)
         while len(self._common_names) > _MOST_REMEMBERED:
             self._common_names.popitem(last=False)
-        return result | found
+        return cached | found
 
 
-def _is_its_users_alone(one: Candidate, common: _CommonNames, owners: Mapping[str, int]) -> bool:
+def _is_its_users_alone(
+    candidate: Candidate, common: _CommonNames, owners: Mapping[str, int]
+) -> bool:
     """Returns whether Traefik would serve the certificate for its user's hostnames only."""
-    owned: Collection[str] = one.owned_hostnames
-    if common is None or any(name not in owned for name in one.hostnames):
+    owned, user_id = candidate.owned_hostnames, candidate.user_id
+    if common is None or any(name not in owned for name in candidate.hostnames):
         return False
     return all(
         name in owned
         or (
             "*" not in name
-            and owners.get(name, one.user_id) == one.user_id
-            and owners.get(wildcard_of(name), one.user_id) == one.user_id
+            and owners.get(name, user_id) == user_id
+            and owners.get(wildcard_of(name), user_id) == user_id
         )
         for name in common
     )

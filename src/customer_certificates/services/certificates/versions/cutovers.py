@@ -18,9 +18,10 @@ from ...keys.private_keys import PrivateKeys
 from ...principal import Principal
 from ...quotas.usage import Usage
 from ...revisions import Revisions
-from ..contents import certificate_path, locked_certificate
-from .pending import PendingVersions, content_of_row, pending_state
-from .renewal_rules import candidate_of_content, require_served_at
+from ..candidates import candidate_of_content
+from ..contents import certificate_path, content_of_row, locked_certificate
+from .pending import PendingVersions, pending_state
+from .renewal_rules import require_served_at
 from .store import VersionStore
 
 _MOST_IN_A_RUN = 500
@@ -45,11 +46,11 @@ class Cutovers:
         events: Events,
         now: Callable[[], datetime],
     ) -> None:
-        private_keys = PrivateKeys(database)
+        private_keys, revisions = PrivateKeys(database), Revisions(database, now)
         self._database = database
         self._hostnames = hostnames
-        self._revisions = Revisions(database, now)
-        self._store = VersionStore(database, self._hostnames, self._revisions, private_keys, now)
+        self._revisions = revisions
+        self._store = VersionStore(database, hostnames, revisions, private_keys, now)
         self._pending = PendingVersions(private_keys)
         self._usage = Usage(database)
         self._audit = audit
@@ -78,18 +79,18 @@ class Cutovers:
         The next run continues with the rest. Raises Unavailable.
         """
         now = self._now()
-        end, made = now + _LONGEST_RUN, 0
+        end, performed = now + _LONGEST_RUN, 0
         for user_id, certificate_id in self._due(now=now):
             if self._now() > end:
                 break
             try:
-                made += self._cut_over(user_id, certificate_id)
+                performed += self._cut_over(user_id, certificate_id)
             except NotFound:
                 continue
             except Exception:
                 # A failed cutover must not delay later ones. It stays due.
                 _log.exception("The cutover of certificate %s failed", certificate_id)
-        return made
+        return performed
 
     def _cut_over(self, user_id: int, certificate_id: int) -> bool:
         pending = None
@@ -109,36 +110,44 @@ class Cutovers:
         return certificate.activate_at is not None and certificate.activate_at <= self._now()
 
     def _perform(self, session: Transaction, certificate: Certificate) -> None:
-        """Raises Conflict if the new version could not be served now, or the user cannot claim a
-        hostname.
+        """Activates the pending version, or the current one if none is pending.
+
+        Raises Conflict if it could not be served now, or the user cannot claim a hostname.
         """
         now = self._now()
-        waiting = self._pending.find(session, certificate)
-        stored = self._usage.measure(session, certificate.id)
-        content = content_of_row(waiting or certificate)
-        require_served_at(candidate_of_content(content, certificate), now, ())
-        kind: EventType
-        if waiting:
-            kind = "certificate.replaced"
-            self._pending.release(session, certificate)
-            self._store.put(session, certificate, {**content, "updated_at": now})
-        else:
-            kind = "certificate.activated"
-            certificate.active = True
-            certificate.findings = without_hostname_findings(certificate.findings)
-            certificate.watch_expiry(now)
+        pending = self._pending.find(session, certificate)
+        content = content_of_row(pending or certificate)
+        with self._usage.counted(session, certificate.user_id, certificate.id, enforce=False):
+            require_served_at(candidate_of_content(content, certificate), now, ())
+            if pending:
+                self._pending.release(session, certificate)
+                self._store.put(session, certificate, {**content, "updated_at": now})
+            else:
+                self._activate(session, certificate, now)
+            certificate.activate_at = certificate.pending = None
             session.flush()
-            self._hostnames.claim(
-                session,
-                certificate.user_id,
-                certificate.hostnames,
-                evidence_of_row(certificate, now),
-            )
-            self._revisions.replace(session, certificate.user_id)
-        certificate.activate_at = certificate.pending = None
+        kind: EventType = "certificate.replaced" if pending else "certificate.activated"
+        self._audit.record(
+            session,
+            _WORKER,
+            _ACTION,
+            certificate.user_id,
+            certificate_path(certificate.user_id, certificate.id),
+            detail={
+                "version": certificate.version,
+                "fingerprint_sha256": certificate.fingerprint_sha256,
+            },
+            also=self._events.calls(kind, certificate.user_id, state_of(certificate)),
+        )
+
+    def _activate(self, session: Transaction, certificate: Certificate, now: datetime) -> None:
+        certificate.active = True
+        certificate.findings = without_hostname_findings(certificate.findings)
+        certificate.watch_expiry(now)
         session.flush()
-        self._usage.settle(session, certificate.user_id, certificate.id, stored, enforce=False)
-        self._record(session, certificate, kind)
+        user_id, evidence = certificate.user_id, evidence_of_row(certificate, now)
+        self._hostnames.claim(session, user_id, certificate.hostnames, evidence)
+        self._revisions.replace(session, user_id)
 
     def _give_up(
         self, user_id: int, certificate_id: int, pending: str | None, refusal: Conflict
@@ -149,18 +158,13 @@ class Cutovers:
             if certificate.pending != pending or not self._is_due(certificate):
                 return
             failed = pending_state(certificate)
-            stored = self._usage.measure(session, certificate_id)
-            self._pending.remove(session, certificate)
-            failure = _failure(failed.version, refusal)
-            findings = msgspec.json.decode(certificate.findings, type=list[Finding])
-            # Only the last failure is kept, so that the list does not grow with each one.
-            findings = [one for one in findings if one.code != failure.code] + [failure]
-            certificate.findings = msgspec.json.encode(findings).decode()
-            certificate.watch_expiry(self._now())
-            session.flush()
-            self._usage.settle(session, user_id, certificate_id, stored, enforce=False)
+            with self._usage.counted(session, user_id, certificate_id, enforce=False):
+                self._pending.remove(session, certificate)
+                certificate.findings = _with_failure(certificate.findings, failed.version, refusal)
+                certificate.watch_expiry(self._now())
+                session.flush()
             self._revisions.replace(session, user_id)
-            told = self._events.calls("certificate.cutover_failed", user_id, failed)
+            statements = self._events.calls("certificate.cutover_failed", user_id, failed)
             self._audit.record(
                 session,
                 _WORKER,
@@ -169,31 +173,23 @@ class Cutovers:
                 certificate_path(user_id, certificate_id),
                 outcome="refused",
                 detail={"reasons": sorted({finding.code for finding in refusal.errors})},
-                also=told,
+                also=statements,
             )
 
-    def _record(self, session: Transaction, certificate: Certificate, kind: EventType) -> None:
-        user_id = certificate.user_id
-        self._audit.record(
-            session,
-            _WORKER,
-            _ACTION,
-            user_id,
-            certificate_path(user_id, certificate.id),
-            detail={
-                "version": certificate.version,
-                "fingerprint_sha256": certificate.fingerprint_sha256,
-            },
-            also=self._events.calls(kind, user_id, state_of(certificate)),
-        )
 
+def _with_failure(findings: str, version: int, refusal: Conflict) -> str:
+    """Returns findings (JSON) with the failure of a cutover to `version`.
 
-def _failure(version: int, refusal: Conflict) -> Finding:
+    It replaces that of an earlier cutover, so that the list does not grow with each one.
+    """
     reasons = " ".join(finding.detail for finding in refusal.errors)
-    return Finding(
+    failure = Finding(
         "cutover_failed",
         "activate_at",
         f"Version {version} could not be activated as scheduled. {reasons}",
         "Correct the problem, and upload the certificate again.",
         "warning",
     )
+    others = msgspec.json.decode(findings, type=list[Finding])
+    kept = [finding for finding in others if finding.code != failure.code]
+    return msgspec.json.encode([*kept, failure]).decode()

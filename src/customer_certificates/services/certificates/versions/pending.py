@@ -10,10 +10,11 @@ from sqlalchemy import delete, insert, select, update
 from ....crypto.secret import Secret
 from ....errors import NotFound
 from ....gateways.database import Transaction
-from ....models import CONTENT, Certificate, CertificateVersion
+from ....models import Certificate, CertificateVersion
 from ...events.log import CertificateState
 from ...keys.data_keys import DataKeyStatements
 from ...keys.private_keys import PrivateKeys
+from ..contents import content_of_row
 from ..views import PendingView
 
 
@@ -60,7 +61,7 @@ class PendingVersions:
             )
         )
         self._private_keys.add(session, keys, certificate.id, version, key)
-        _show(certificate, content, version, at)
+        _set_cutover(certificate, content, version, at)
         session.flush()
 
     def remove(self, session: Transaction, certificate: Certificate) -> None:
@@ -83,10 +84,10 @@ class PendingVersions:
         self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
     ) -> None:
         """Gives the pending version the number after the next one."""
-        waiting = self.find(session, certificate)
-        if waiting is None or certificate.activate_at is None:
+        pending = self.find(session, certificate)
+        if pending is None or certificate.activate_at is None:
             return
-        version = waiting.version
+        version = pending.version
         key = self._private_keys.open(session, keys, certificate.id, version)
         session.execute(
             update(CertificateVersion)
@@ -96,20 +97,15 @@ class PendingVersions:
         )
         self._private_keys.add(session, keys, certificate.id, version + 1, key)
         self._private_keys.remove(session, certificate.id, version)
-        _show(certificate, content_of_row(waiting), version + 1, certificate.activate_at)
+        _set_cutover(certificate, content_of_row(pending), version + 1, certificate.activate_at)
 
 
 def schedule_activation(certificate: Certificate, at: datetime) -> None:
     """Schedules the activation of the current version at `at`."""
-    _show(certificate, content_of_row(certificate), certificate.version, at)
+    _set_cutover(certificate, content_of_row(certificate), certificate.version, at)
 
 
-def content_of_row(row: Certificate | CertificateVersion) -> dict[str, Any]:
-    """Returns the columns CONTENT of a row."""
-    return {name: getattr(row, name) for name in CONTENT}
-
-
-def shown(content: Mapping[str, Any], version: int, at: datetime) -> str:
+def pending_json(content: Mapping[str, Any], version: int, at: datetime) -> str:
     """Returns the PendingView of a version that is served from `at` on, as JSON."""
     return msgspec.json.encode(
         PendingView(
@@ -139,9 +135,11 @@ def pending_state(certificate: Certificate) -> CertificateState:
     )
 
 
-def _show(certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime) -> None:
+def _set_cutover(
+    certificate: Certificate, content: Mapping[str, Any], version: int, at: datetime
+) -> None:
     certificate.activate_at = at
-    certificate.pending = shown(content, version, at)
+    certificate.pending = pending_json(content, version, at)
 
 
 def _next_of(certificate: Certificate) -> tuple[Any, ...]:

@@ -9,36 +9,14 @@ import msgspec
 from ....errors import Conflict, Finding, Invalid
 from ....gateways.database.sql_functions import names_of
 from ....models import Certificate
-from ....pki.selection import Candidate, key_type_of, why_not_servable
+from ....pki.selection import Candidate, why_not_servable
 from ...hostnames.preview import lost
+from ..candidates import candidate_of_content
 from ..servability import explained
 from ..views import PendingView
 
 _OVERRIDE = 'or send "allow_lost_hostnames": true to do it anyway.'
 _CANCEL = f"Cancel the cutover first, {_OVERRIDE}"
-
-
-def candidate_of_content(content: Mapping[str, Any], certificate: Certificate | None) -> Candidate:
-    """Returns the candidate of the columns CONTENT, assuming that its key is stored.
-
-    `certificate` has or will have these columns; None for a new certificate.
-    """
-    algorithm = content["key_algorithm"]
-    return Candidate(
-        certificate.id if certificate else 0,
-        certificate.user_id if certificate else 0,
-        certificate.version if certificate else 1,
-        certificate.active if certificate else False,
-        names_of(content["hostnames"]),
-        content["not_before"],
-        content["not_after"],
-        content["trust"],
-        algorithm and key_type_of(algorithm),
-        True,
-        content["serve_not_before"],
-        content["serve_not_after"],
-        content["not_servable"],
-    )
 
 
 def requested_time(activate_at: datetime | None, now: datetime, *, active: bool) -> datetime | None:
@@ -89,7 +67,7 @@ def require_served_at(
 
 
 def require_takeover(
-    present: Candidate,
+    current: Candidate,
     new: Candidate,
     start: datetime,
     now: datetime,
@@ -101,16 +79,16 @@ def require_takeover(
 ) -> None:
     """Raises Conflict if hostnames would be left without a working certificate.
 
-    `new` replaces `present` at `start`. The error has all `findings` about `new`. `allowed` skips
+    `new` replaces `current` at `start`. The error has all `findings` about `new`. `allowed` skips
     the check, but a scheduled version must be servable at `start` in any case.
     """
     errors: list[Finding] = []
     if not allowed:
-        errors += [_lost(name, field) for name in lost(present.hostnames, new.hostnames)]
-    is_protected = is_served(present, now, start)
+        errors += [_lost(name, field) for name in lost(current.hostnames, new.hostnames)]
+    is_protected = is_served(current, now, start)
     if start > now or (is_protected and not allowed):
         errors += _not_served_at(new, start, field)
-    if is_protected and not allowed and (end := present.served_until) and start > end:
+    if is_protected and not allowed and (end := current.served_until) and start > end:
         errors.append(_gap(end, start, field))
     if errors:
         raise Conflict(
@@ -129,43 +107,32 @@ def require_pending_keeps(
     """
     if allowed or certificate.pending is None:
         return
-    view = msgspec.json.decode(certificate.pending, type=PendingView)
-    if view.version == certificate.version:
+    pending = msgspec.json.decode(certificate.pending, type=PendingView)
+    if pending.version == certificate.version:
         return
-    agreed = lost(names_of(certificate.hostnames), view.hostnames)
-    names = lost(names_of(content["hostnames"]), view.hostnames)
+    lost_anyway = lost(names_of(certificate.hostnames), pending.hostnames)
     errors = [
-        Finding(
-            "hostnames_lost",
-            "version",
-            f"{name} is a hostname of that version, but not of the pending one.",
-            _CANCEL,
-        )
-        for name in names
-        if name not in agreed
+        _pending_lacks(name)
+        for name in lost(names_of(content["hostnames"]), pending.hostnames)
+        if name not in lost_anyway
     ]
     end = candidate_of_content(content, certificate).served_until
-    if certificate.active and end and view.activate_at > end:
-        errors.append(
-            Finding(
-                "present_expires_first",
-                "version",
-                f"That version expires at {_time(end)}, but the pending one takes over at "
-                f"{_time(view.activate_at)}. Nothing would be served in between.",
-                _CANCEL,
-            )
-        )
+    if certificate.active and end and pending.activate_at > end:
+        errors.append(_pending_too_late(end, pending.activate_at))
     if errors:
         raise Conflict(
-            "The pending version cannot replace that one; nothing was changed.",
-            errors=errors,
+            "The pending version cannot replace that one; nothing was changed.", errors=errors
         )
 
 
-def is_served(one: Candidate, now: datetime, until: datetime | None = None) -> bool:
-    """Returns whether servers may serve it between `now` and `until`, considering only `one`."""
-    begin = max(now, one.served_from or now)
-    return one.active and begin <= (until or now) and why_not_servable(one, begin) is None
+def is_served(candidate: Candidate, now: datetime, until: datetime | None = None) -> bool:
+    """Returns whether servers may serve the certificate between `now` and `until`.
+
+    Other certificates are not considered.
+    """
+    begin = max(now, candidate.served_from or now)
+    is_servable = why_not_servable(candidate, begin) is None
+    return candidate.active and begin <= (until or now) and is_servable
 
 
 def start_of(
@@ -204,6 +171,25 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
         f"The current certificate expires at {_time(end)}, but {_successor(field)} takes "
         f"over at {_time(start)}. Nothing would be served in between.",
         f"Choose a certificate that takes over earlier, {_OVERRIDE}",
+    )
+
+
+def _pending_lacks(name: str) -> Finding:
+    return Finding(
+        "hostnames_lost",
+        "version",
+        f"{name} is a hostname of that version, but not of the pending one.",
+        _CANCEL,
+    )
+
+
+def _pending_too_late(end: datetime, start: datetime) -> Finding:
+    return Finding(
+        "present_expires_first",
+        "version",
+        f"That version expires at {_time(end)}, but the pending one takes over at {_time(start)}. "
+        "Nothing would be served in between.",
+        _CANCEL,
     )
 
 

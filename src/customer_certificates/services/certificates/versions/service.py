@@ -1,6 +1,6 @@
 """Versions of a certificate: replace now or at a scheduled time, list, roll back."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,30 +9,25 @@ from sqlalchemy import Select, Text, bindparam, cast, literal, null, select, uni
 
 from ....crypto.secret import Secret
 from ....errors import Conflict, Finding, NotFound
-from ....gateways.database import BoundStatement, Database, Transaction
+from ....gateways.database import BoundStatement, Transaction
 from ....models import Certificate, CertificateVersion, served_text
 from ....pki.names.ownership import Evidence
 from ....pki.submission import ValidationResult
 from ...access.permissions import require_may_grant
-from ...audit.log import Audit, Outcome
-from ...etags import Tags, require_view
-from ...events.log import Events, EventType, state_of
-from ...hostnames.ownership import Hostnames, evidence_of, evidence_of_row
+from ...etags import Tags
+from ...events.log import EventType, state_of
+from ...hostnames.ownership import evidence_of, evidence_of_row
 from ...idempotency import NO_KEY, IdempotentRequest
-from ...keys.data_keys import DataKeys, DataKeyStatements
-from ...keys.private_keys import PrivateKeys
+from ...keys.data_keys import DataKeyStatements
 from ...principal import Principal
 from ...quotas.usage import Usage
-from ...revisions import Revisions
-from ..candidates import candidate_of_certificate
-from ..contents import certificate_not_found, certificate_path, content_of, locked_certificate
-from ..intermediates import Intermediates
+from ..candidates import candidate_of_certificate, candidate_of_content
+from ..contents import certificate_not_found, certificate_path, content_of, content_of_row
+from ..parts import CertificateParts
 from ..requests import Replacement, Rollback
-from ..validation import Validation
 from ..views import SHOWN, CertificateView, certificate_view, view_of
-from .pending import PendingVersions, content_of_row, pending_state, schedule_activation
+from .pending import PendingVersions, pending_state, schedule_activation
 from .renewal_rules import (
-    candidate_of_content,
     is_served,
     requested_time,
     require_pending_keeps,
@@ -41,61 +36,64 @@ from .renewal_rules import (
 )
 from .store import KEPT, VersionStore
 
-_TOLD_OF: dict[str, EventType] = {
+_EVENTS: dict[str, EventType] = {
     "certificate.replace": "certificate.replaced",
     "certificate.roll_back": "certificate.rolled_back",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A transaction that has locked a certificate, and the data keys of its user."""
+
+    session: Transaction
+    certificate: Certificate
+    keys: DataKeyStatements
+
+
+@dataclass(frozen=True, slots=True)
+class _NewVersion:
+    """A version to store: the columns CONTENT, its key, and when to activate it.
+
+    `granted`: an operator granted the hostnames.
+    """
+
+    content: dict[str, Any]
+    key: Secret
+    activate_at: datetime | None = None
+    granted: Evidence | None = None
+
+
 class Versions:
     """Replaces a certificate in place: same id, next version, no interruption."""
 
-    def __init__(
-        self,
-        database: Database,
-        inspection: Validation,
-        intermediates: Intermediates,
-        hostnames: Hostnames,
-        revisions: Revisions,
-        audit: Audit,
-        events: Events,
-        data_keys: DataKeys,
-        private_keys: PrivateKeys,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._inspection = inspection
-        self._intermediates = intermediates
-        self._hostnames = hostnames
-        self._revisions = revisions
-        self._audit = audit
-        self._events = events
-        self._data_keys = data_keys
-        self._private_keys = private_keys
-        self._now = now
-        self._store = VersionStore(database, hostnames, revisions, private_keys, now)
-        self._pending = PendingVersions(private_keys)
-        self._usage = Usage(database)
-        self._all = database.prepare(_all_versions())
+    def __init__(self, parts: CertificateParts) -> None:
+        self._parts = parts
+        self._store = VersionStore(
+            parts.database, parts.hostnames, parts.revisions, parts.private_keys, parts.clock
+        )
+        self._pending = PendingVersions(parts.private_keys)
+        self._usage = Usage(parts.database)
+        self._all = parts.database.prepare(_all_versions())
 
     def all(self, user_id: int, certificate_id: int) -> list[CertificateView]:
         """Returns the current and earlier versions, newest first. Raises NotFound."""
         rows = self._all(user_id=user_id, certificate_id=certificate_id)
         if not rows:
             raise certificate_not_found(user_id, certificate_id)
-        now = self._now()
+        now = self._parts.clock()
         return [certificate_view(row, now) for row in rows]
 
     def replace(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         certificate_id: int,
-        sent: Replacement,
+        replacement: Replacement,
         expected: Tags | None,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
-        """Replaces the certificate with `sent`, and returns it.
+        """Replaces the certificate with `replacement`, and returns it.
 
         Does nothing if it already has that content.
 
@@ -104,101 +102,54 @@ class Versions:
         Conflict: hostnames would be left without a working certificate, another user has a
         hostname, or a quota is exceeded.
         """
-        require_may_grant(caller, wanted=sent.grant_hostnames)
-        activate_at = requested_time(sent.activate_at, self._now(), active=False)
-        examined = self._inspection.examine(user_id, sent)
-        self._inspection.require(examined)
-        now = self._now()
-        content = content_of(examined, now)
-        keys = self._data_keys.of(user_id)
-        path = certificate_path(user_id, certificate_id)
-        with (
-            self._audit.of_refusals(caller, "certificate.replace", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
-            certificate = locked_certificate(session, user_id, certificate_id)
-            require_view(expected, view_of(certificate, now))
+        parts, action = self._parts, "certificate.replace"
+        is_grant = replacement.grant_hostnames
+        require_may_grant(principal, wanted=is_grant)
+        activate_at = requested_time(replacement.activate_at, parts.clock(), active=False)
+        result = parts.validation.accepted(user_id, replacement.submission())
+        now = parts.clock()
+        granted = parts.hostnames.granted() if is_grant else None
+        new = _NewVersion(content_of(result, now), result.private_key, activate_at, granted)
+        keys = parts.data_keys.of(user_id)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
+        with change as (session, certificate):
             before = certificate.version, certificate.pending
-            stored = self._usage.measure(session, certificate_id)
-            self._take_over(
-                session,
-                keys,
-                certificate,
-                content,
-                examined,
-                activate_at,
-                self._hostnames.granted() if sent.grant_hostnames else None,
-                allowed=sent.allow_lost_hostnames,
-            )
-            self._usage.settle(session, user_id, certificate_id, stored)
-            self._record(
-                session,
-                caller,
-                "certificate.replace",
-                certificate,
-                before,
-                grants=sent.grant_hostnames,
-            )
+            with self._usage.counted(session, user_id, certificate_id):
+                allowed = replacement.allow_lost_hostnames
+                self._take_over(_Change(session, certificate, keys), new, result, allowed=allowed)
+            self._record(session, principal, action, certificate, before, is_grant=is_grant)
             return idempotent.save_response(session, view_of(certificate, now))
 
     def roll_back(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         certificate_id: int,
-        wanted: Rollback,
+        rollback: Rollback,
         expected: Tags | None,
         idempotent: IdempotentRequest = NO_KEY,
     ) -> CertificateView:
-        """Rolls back to `wanted.version`, and returns the certificate.
+        """Rolls back to `rollback.version`, and returns the certificate.
 
         Does nothing if it already has that content. A pending version stays pending. Raises
         NotFound (also for a version that is not kept), PreconditionFailed, or Conflict: hostnames
         would be left without a working certificate, another user has a hostname, or a quota is
         exceeded.
         """
-        now = self._now()
-        keys = self._data_keys.of(user_id)
-        path = certificate_path(user_id, certificate_id)
-        with (
-            self._audit.of_refusals(caller, "certificate.roll_back", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
-            certificate = locked_certificate(session, user_id, certificate_id)
-            require_view(expected, view_of(certificate, now))
+        parts, action = self._parts, "certificate.roll_back"
+        now, keys = parts.clock(), parts.data_keys.of(user_id)
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
+        with change as (session, certificate):
             before = certificate.version, certificate.pending
-            stored = self._usage.measure(session, certificate_id)
-            if wanted.version != certificate.version:
-                content = _content_of_version(session, certificate, wanted.version)
-                key = self._private_keys.open(session, keys, certificate.id, wanted.version)
-                if not self._is_already(session, keys, certificate, content, key):
-                    self._require_unexpired(content, now)
-                    activation = self._pending.activation(session, certificate)
-                    require_takeover(
-                        candidate_of_certificate(certificate),
-                        candidate_of_content(content, certificate),
-                        activation or now,
-                        now,
-                        msgspec.json.decode(content["findings"], type=list[Finding]),
-                        "activate_at" if activation else "version",
-                        allowed=wanted.allow_lost_hostnames,
-                        subject=f"Version {wanted.version}",
-                    )
-                    require_pending_keeps(certificate, content, allowed=wanted.allow_lost_hostnames)
-                    content["updated_at"] = now
-                    self._pending.make_room(session, keys, certificate)
-                    self._put(session, keys, certificate, content, key)
-                    if activation:
-                        self._schedule_activation(session, certificate, activation)
-            self._usage.settle(session, user_id, certificate_id, stored)
-            self._record(session, caller, "certificate.roll_back", certificate, before)
+            with self._usage.counted(session, user_id, certificate_id):
+                if rollback.version != certificate.version:
+                    self._restore(_Change(session, certificate, keys), rollback, now)
+            self._record(session, principal, action, certificate, before)
             return idempotent.save_response(session, view_of(certificate, now))
 
     def cancel(
         self,
-        caller: Principal,
+        principal: Principal,
         user_id: int,
         certificate_id: int,
         expected: Tags | None,
@@ -208,240 +159,228 @@ class Versions:
 
         Raises NotFound (also if none is scheduled), PreconditionFailed.
         """
-        path = certificate_path(user_id, certificate_id)
-        action = "certificate.cancel_cutover"
-        with (
-            self._audit.of_refusals(caller, action, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
-            certificate = locked_certificate(session, user_id, certificate_id)
-            require_view(expected, view_of(certificate, self._now()))
+        parts, action = self._parts, "certificate.cancel_cutover"
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
+        with change as (session, certificate):
             canceled = pending_state(certificate)
-            stored = self._usage.measure(session, certificate_id)
-            self._pending.remove(session, certificate)
-            self._usage.settle(session, user_id, certificate_id, stored)
-            certificate.watch_expiry(self._now())
+            with self._usage.counted(session, user_id, certificate_id):
+                self._pending.remove(session, certificate)
+            certificate.watch_expiry(parts.clock())
             session.flush()
-            self._revisions.replace(session, user_id)
-            told = self._events.calls("certificate.schedule_canceled", user_id, canceled)
-            detail = {"version": canceled.version, "fingerprint_sha256": canceled[-1]}
-            self._audit.record(session, caller, action, user_id, path, detail=detail, also=told)
+            parts.revisions.replace(session, user_id)
+            statements = parts.events.calls("certificate.schedule_canceled", user_id, canceled)
+            path = certificate_path(user_id, certificate_id)
+            fingerprint = canceled.fingerprint_sha256
+            detail = {"version": canceled.version, "fingerprint_sha256": fingerprint}
+            parts.audit.record(
+                session, principal, action, user_id, path, detail=detail, also=statements
+            )
             idempotent.save_response(session, None)
 
     def _take_over(
-        self,
-        session: Transaction,
-        keys: DataKeyStatements,
-        certificate: Certificate,
-        content: dict[str, Any],
-        examined: ValidationResult,
-        activate_at: datetime | None,
-        granted: Evidence | None,
-        *,
-        allowed: bool,
+        self, change: _Change, new: _NewVersion, result: ValidationResult, *, allowed: bool
     ) -> None:
-        """Replaces a locked certificate, now or later, unless that is already done or scheduled."""
-        now, key = self._now(), examined.private_key
-        present = candidate_of_certificate(certificate)
-        new = candidate_of_content(content, certificate)
-        start = start_of(new, activate_at, now, allowed=allowed)
-        waiting = self._pending.find(session, certificate)
-        activation = None if waiting else certificate.activate_at
-        is_stored = self._is_already(session, keys, certificate, content, key)
-        is_scheduled = (
-            waiting is not None
-            and start == certificate.activate_at
-            and self._is_already(session, keys, waiting, content, key)
-        )
+        """Replaces the certificate, now or later, unless that is already done or scheduled."""
+        now, session, certificate = self._parts.clock(), change.session, change.certificate
+        activate_at = new.activate_at
+        candidate = candidate_of_content(new.content, certificate)
+        start = start_of(candidate, activate_at, now, allowed=allowed)
+        pending = self._pending.find(session, certificate)
+        activation = None if pending else certificate.activate_at
+        is_stored = self._is_stored(change, certificate, new)
         if is_stored and certificate.active and activate_at:
             raise _is_active_already(certificate)
-        if is_scheduled or (
-            is_stored and (certificate.active or activate_at in (None, activation))
+        if (is_stored and (certificate.active or activate_at in (None, activation))) or (
+            pending and start == certificate.activate_at and self._is_stored(change, pending, new)
         ):
-            if granted:
-                self._hostnames.claim(session, certificate.user_id, content["hostnames"], granted)
+            self._grant(session, certificate.user_id, new)
             return
-        # An inactive certificate keeps its scheduled activation, unless the request gives another
-        # time.
+        # An inactive certificate keeps its scheduled activation by default.
         activate_at = activate_at or activation
-        if not is_served(present, now, start):
+        current = candidate_of_certificate(certificate)
+        if not is_served(current, now, start):
             start = activate_at or now
         field = "activate_at" if activate_at else "body"
-        require_takeover(present, new, start, now, examined.findings, field, allowed=allowed)
-        # Before claiming hostnames, in the same order as an upload. Opposite orders could deadlock.
-        for statement, values in self._intermediates.keep(certificate.user_id, examined):
+        require_takeover(current, candidate, start, now, result.findings, field, allowed=allowed)
+        # Before claiming hostnames, as an upload does. Opposite orders could deadlock.
+        for statement, values in self._parts.intermediates.statements(certificate.user_id, result):
             session.run(statement, **values)
         if certificate.active and start > now:
-            self._schedule(session, keys, certificate, content, examined, start, granted)
+            self._schedule(change, new, start)
             return
         self._pending.remove(session, certificate)
         if not is_stored:
-            self._put(session, keys, certificate, content, key, granted)
+            self._put(change, new)
         if activate_at and not certificate.active:
             self._schedule_activation(session, certificate, activate_at)
 
-    def _schedule(
-        self,
-        session: Transaction,
-        keys: DataKeyStatements,
-        certificate: Certificate,
-        content: dict[str, Any],
-        examined: ValidationResult,
-        start: datetime,
-        granted: Evidence | None,
-    ) -> None:
-        """Stores the pending version of a locked, active certificate."""
-        user_id, hostnames = certificate.user_id, content["hostnames"]
-        if granted:
-            self._hostnames.claim(session, user_id, hostnames, granted)
-        else:
-            evidence = evidence_of(content, start)
-            self._hostnames.require_claimable(session, user_id, hostnames, evidence, start)
-        self._pending.put(session, keys, certificate, content, examined.private_key, start)
+    def _restore(self, change: _Change, rollback: Rollback, now: datetime) -> None:
+        """Stores an earlier version again, unless the certificate already has its content."""
+        session, certificate, keys = change.session, change.certificate, change.keys
+        version, allowed = rollback.version, rollback.allow_lost_hostnames
+        content = _content_of_version(session, certificate, version)
+        key = self._parts.private_keys.open(session, keys, certificate.id, version)
+        new = _NewVersion({**content, "updated_at": now}, key)
+        if self._is_stored(change, certificate, new):
+            return
+        self._require_unexpired(content, now)
+        activation = self._pending.activation(session, certificate)
+        require_takeover(
+            candidate_of_certificate(certificate),
+            candidate_of_content(content, certificate),
+            activation or now,
+            now,
+            msgspec.json.decode(content["findings"], type=list[Finding]),
+            "activate_at" if activation else "version",
+            allowed=allowed,
+            subject=f"Version {version}",
+        )
+        require_pending_keeps(certificate, content, allowed=allowed)
+        self._pending.make_room(session, keys, certificate)
+        self._put(change, new)
+        if activation:
+            self._schedule_activation(session, certificate, activation)
+
+    def _grant(self, session: Transaction, user_id: int, new: _NewVersion) -> None:
+        if new.granted:
+            self._parts.hostnames.claim(session, user_id, new.content["hostnames"], new.granted)
+
+    def _schedule(self, change: _Change, new: _NewVersion, start: datetime) -> None:
+        """Stores the pending version of an active certificate."""
+        session, certificate = change.session, change.certificate
+        user_id = certificate.user_id
+        self._grant(session, user_id, new)
+        if not new.granted:
+            self._parts.hostnames.require_claimable(
+                session, user_id, new.content["hostnames"], evidence_of(new.content, start), start
+            )
+        self._pending.put(session, change.keys, certificate, new.content, new.key, start)
         # A pending version that takes over before expiry suppresses expiry notifications.
-        certificate.watch_expiry(self._now())
+        certificate.watch_expiry(self._parts.clock())
         session.flush()
-        self._revisions.replace(session, user_id)
+        self._parts.revisions.replace(session, user_id)
 
     def _schedule_activation(
         self, session: Transaction, certificate: Certificate, at: datetime
     ) -> None:
-        """Schedules the activation of a locked, inactive certificate at `at`."""
-        user_id = certificate.user_id
-        evidence = evidence_of_row(certificate, at)
-        self._hostnames.require_claimable(session, user_id, certificate.hostnames, evidence, at)
+        """Schedules the activation of an inactive certificate at `at`."""
+        user_id, evidence = certificate.user_id, evidence_of_row(certificate, at)
+        self._parts.hostnames.require_claimable(
+            session, user_id, certificate.hostnames, evidence, at
+        )
         schedule_activation(certificate, at)
         session.flush()
-        self._revisions.replace(session, user_id)
+        self._parts.revisions.replace(session, user_id)
 
-    def _is_already(
-        self,
-        session: Transaction,
-        keys: DataKeyStatements,
-        row: Certificate | CertificateVersion,
-        content: dict[str, Any],
-        key: Secret,
+    def _is_stored(
+        self, change: _Change, row: Certificate | CertificateVersion, new: _NewVersion
     ) -> bool:
         """Returns whether the row already has this content and key.
 
         A repeated request must not create another version. The same certificate may come with
         another key, and unreadable content as another text.
         """
-        same = ["fingerprint_sha256"]
+        content, compared = new.content, ["fingerprint_sha256"]
         if row.fingerprint_sha256 is None:
-            same += ["body", "chain"]
+            compared += ["body", "chain"]
         certificate_id = row.id if isinstance(row, Certificate) else row.certificate_id
         return (
             row.chain_pem == served_text(content["body"], content["served_pem"])
-            and all(getattr(row, name) == content[name] for name in same)
-            and self._private_keys.is_stored(session, keys, certificate_id, row.version, key)
+            and all(getattr(row, name) == content[name] for name in compared)
+            and self._parts.private_keys.is_stored(
+                change.session, change.keys, certificate_id, row.version, new.key
+            )
+        )
+
+    def _put(self, change: _Change, new: _NewVersion) -> None:
+        """Makes `new` the next version of the certificate."""
+        session, certificate = change.session, change.certificate
+        self._store.put(session, certificate, new.content, new.granted)
+        self._parts.private_keys.add(
+            session, change.keys, certificate.id, certificate.version, new.key
         )
 
     def _record(
         self,
         session: Transaction,
-        caller: Principal,
+        principal: Principal,
         action: str,
         certificate: Certificate,
         before: tuple[int, str | None],
         *,
-        grants: bool = False,
+        is_grant: bool = False,
     ) -> None:
-        """Records the change.
-
-        `before` is the previous version and what was pending; `grants`: the hostnames were granted.
-        """
-        user_id = certificate.user_id
+        """Records the change. `before` is the previous version and pending cutover."""
+        events, user_id = self._parts.events, certificate.user_id
         version, pending = before
-        detail: dict[str, Any] = {"grant_hostnames": True} if grants else {}
-        told: list[BoundStatement] = []
+        detail: dict[str, Any] = {"grant_hostnames": True} if is_grant else {}
+        statements: list[BoundStatement] = []
         state = state_of(certificate)
         if certificate.version != version:
-            told = self._events.calls(_TOLD_OF[action], user_id, state)
+            statements = events.calls(_EVENTS[action], user_id, state)
         if certificate.pending is not None and certificate.pending != pending:
             scheduled = pending_state(certificate)
             detail["activate_at"] = certificate.activate_at
             # A rollback only renumbers the pending version.
             if action == "certificate.replace":
-                told += self._events.calls("certificate.scheduled", user_id, scheduled)
+                statements += events.calls("certificate.scheduled", user_id, scheduled)
                 state = scheduled
-        changed = grants or before != (certificate.version, certificate.pending)
-        outcome: Outcome = "done" if changed else "unchanged"
+        is_change = is_grant or before != (certificate.version, certificate.pending)
         detail |= {"version": state.version, "fingerprint_sha256": state.fingerprint_sha256}
-        path = certificate_path(user_id, certificate.id)
-        self._audit.record(
-            session, caller, action, user_id, path, outcome=outcome, detail=detail, also=told
+        self._parts.audit.record(
+            session,
+            principal,
+            action,
+            user_id,
+            certificate_path(user_id, certificate.id),
+            outcome="done" if is_change else "unchanged",
+            detail=detail,
+            also=statements,
         )
-
-    def _put(
-        self,
-        session: Transaction,
-        keys: DataKeyStatements,
-        certificate: Certificate,
-        content: dict[str, Any],
-        key: Secret,
-        granted: Evidence | None = None,
-    ) -> None:
-        """Makes `content` and `key` the next version of a locked certificate."""
-        self._store.put(session, certificate, content, granted)
-        self._private_keys.add(session, keys, certificate.id, certificate.version, key)
 
     def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:
         not_after = content["not_after"]
-        if self._inspection.enforces and not_after and not_after < now:
-            raise Conflict(
-                "That version has expired; nothing was changed.",
-                errors=[
-                    Finding(
-                        "expired",
-                        "version",
-                        f"It expired on {not_after:%Y-%m-%d}.",
-                        "Replace the certificate with a valid one.",
-                    )
-                ],
+        if self._parts.validation.enforces and not_after and not_after < now:
+            finding = Finding(
+                "expired",
+                "version",
+                f"It expired on {not_after:%Y-%m-%d}.",
+                "Replace the certificate with a valid one.",
             )
+            raise Conflict("That version has expired; nothing was changed.", errors=[finding])
 
 
 def _is_active_already(certificate: Certificate) -> Conflict:
-    return Conflict(
-        "This version is already active; nothing was changed.",
-        errors=[
-            Finding(
-                "already_active",
-                "activate_at",
-                f"Certificate {certificate.id} already serves this version: there is nothing "
-                "to schedule.",
-                "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
-            )
-        ],
+    finding = Finding(
+        "already_active",
+        "activate_at",
+        f"Certificate {certificate.id} already serves this version: there is nothing to schedule.",
+        "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
     )
+    return Conflict("This version is already active; nothing was changed.", errors=[finding])
 
 
 def _all_versions() -> Select[*tuple[Any, ...]]:
     """Selects all versions in one statement; a replacement between two would show one twice."""
-    mine = (
+    is_the_certificate = (
         Certificate.id == bindparam("certificate_id"),
         Certificate.user_id == bindparam("user_id"),
     )
-    own = {"id", "user_id", "created_at"}
+    current = {name: getattr(Certificate, name) for name in SHOWN}
+    # The columns of another version; those that it lacks are the certificate's.
     other: dict[str, Any] = {
+        **{name: getattr(CertificateVersion, name, column) for name, column in current.items()},
+        "id": Certificate.id,
         "active": literal(False).label("active"),
         "pending": cast(null(), Text).label("pending"),
     }
-    others = [
-        other[name]
-        if name in other
-        else getattr(Certificate if name in own else CertificateVersion, name)
-        for name in SHOWN
-    ]
     versions = union_all(
-        select(*(getattr(Certificate, name) for name in SHOWN)).where(*mine),
-        select(*others)
+        select(*current.values()).where(*is_the_certificate),
+        select(*other.values())
         .join_from(
             CertificateVersion, Certificate, CertificateVersion.certificate_id == Certificate.id
         )
-        .where(*mine),
+        .where(*is_the_certificate),
     ).subquery()
     return select(versions).order_by(versions.c.version.desc())
 
@@ -449,7 +388,7 @@ def _all_versions() -> Select[*tuple[Any, ...]]:
 def _content_of_version(
     session: Transaction, certificate: Certificate, version: int
 ) -> dict[str, Any]:
-    kept = session.scalars(
+    earlier = session.scalars(
         select(CertificateVersion).where(
             CertificateVersion.certificate_id == certificate.id,
             CertificateVersion.version == version,
@@ -457,8 +396,8 @@ def _content_of_version(
             CertificateVersion.version < certificate.version,
         )
     ).one_or_none()
-    if kept is None:
+    if earlier is None:
         raise NotFound(
             f"Certificate {certificate.id} has no version {version}. Only the last {KEPT} are kept."
         )
-    return content_of_row(kept)
+    return content_of_row(earlier)

@@ -13,7 +13,7 @@ from ...hostnames.ownership import Hostnames, evidence_of_row
 from ...keys.private_keys import PrivateKeys
 from ...revisions import DATES, Revisions
 
-# Includes the current version.
+# The number of versions that are kept, including the current one.
 KEPT = 5
 
 
@@ -33,16 +33,16 @@ class VersionStore:
         self._private_keys = private_keys
         self._now = now
         certificate_id: Any = bindparam("certificate_id")
-        kept = ("version", *CONTENT)
-        self._keep = database.prepare(
+        columns = ("version", *CONTENT)
+        self._insert_earlier = database.prepare(
             insert(CertificateVersion).from_select(
-                ["certificate_id", *kept],
-                select(Certificate.id, *(getattr(Certificate, name) for name in kept)).where(
+                ["certificate_id", *columns],
+                select(Certificate.id, *(getattr(Certificate, name) for name in columns)).where(
                     Certificate.id == certificate_id
                 ),
             )
         )
-        self._drop = database.prepare(
+        self._delete_oldest = database.prepare(
             delete(CertificateVersion).where(
                 CertificateVersion.certificate_id == certificate_id,
                 CertificateVersion.version <= bindparam("version"),
@@ -62,23 +62,23 @@ class VersionStore:
         proves them. Raises Conflict if the user cannot claim a hostname.
         """
         user_id, certificate_id = certificate.user_id, certificate.id
-        before = certificate.hostnames
-        session.run(self._keep, certificate_id=certificate_id)
+        hostnames_before = certificate.hostnames
+        session.run(self._insert_earlier, certificate_id=certificate_id)
         certificate.version += 1
         for name, value in content.items():
             setattr(certificate, name, value)
         certificate.watch_expiry(self._now())
         session.flush()
-        dropped = certificate.version - KEPT
-        session.run(self._drop, certificate_id=certificate_id, version=dropped)
-        self._private_keys.drop(session, certificate_id, dropped)
+        oldest = certificate.version - KEPT
+        session.run(self._delete_oldest, certificate_id=certificate_id, version=oldest)
+        self._private_keys.drop(session, certificate_id, oldest)
         self._hostnames.of_certificates.replace(
             session, user_id, certificate_id, certificate.hostnames
         )
         if certificate.active:
             evidence = granted or evidence_of_row(certificate, self._now())
             self._hostnames.claim(
-                session, user_id, certificate.hostnames, evidence, no_longer=before
+                session, user_id, certificate.hostnames, evidence, no_longer=hostnames_before
             )
         elif granted:
             self._hostnames.claim(session, user_id, certificate.hostnames, granted)

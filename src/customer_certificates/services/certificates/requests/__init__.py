@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from ...errors import Finding
-from ...pki.submission import Submission
+from ....errors import Finding
+from ....pki.submission import Submission
 from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
@@ -44,9 +44,8 @@ PrivateKey = Annotated[
         min_length=1,
         extra={"form": "the base64 of a key file"},
         description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
-        "SEC1. PEM text "
-        "is accepted as well, and base64 that is URL-safe, has line breaks or lacks "
-        "padding. A finding then says so.",
+        "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
+        "lacks padding. A finding then says so.",
         examples=[example_pair.PRIVATE_KEY],
         extra_json_schema=_FILE,
     ),
@@ -71,10 +70,7 @@ Passphrase = Annotated[
 
 ActivateAt = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
-    Meta(
-        description="When to activate it: a time in the future, at which the certificate is valid.",
-        examples=["2026-12-24T00:00:00Z"],
-    ),
+    Meta(description="When to activate it, if not now.", examples=["2026-12-24T00:00:00Z"]),
 ]
 
 
@@ -94,19 +90,20 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         return f"{type(self).__name__}(***)"
 
     def __post_init__(self) -> None:
-        sent = {name: getattr(self, name) for name in ("body", *_FILES)}
-        if self.faults({name: value for name, value in sent.items() if value}):
+        fields = {name: getattr(self, name) for name in ("body", *_FILES)}
+        if self.faults({name: value for name, value in fields.items() if value}):
             raise ValueError("body and private_key, or pkcs12")
 
     @staticmethod
-    def faults(sent: Mapping[str, object]) -> list[Finding]:
-        """Returns the problems of these fields in combination: one missing, one too many, or not
-        decodable. A field of the wrong type is None in `sent`.
-        """
-        return [*_wrong_set(sent), *_undecodable(sent)]
+    def faults(fields: Mapping[str, object]) -> list[Finding]:
+        """Returns the problems of these fields together: missing, one too many, not decodable.
 
-    def material(self) -> Submission:
-        """Returns the submission to validate."""
+        A field of the wrong type is None in `fields`.
+        """
+        return [*_wrong_set(fields), *_undecodable(fields)]
+
+    def submission(self) -> Submission:
+        """Returns what validation needs, with the files decoded."""
         private_key, of_key = decode_field(self.private_key, "private_key")
         pkcs12, of_file = decode_field(self.pkcs12, "pkcs12")
         return Submission(
@@ -114,9 +111,9 @@ class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         )
 
 
-def _undecodable(sent: Mapping[str, object]) -> Iterator[Finding]:
+def _undecodable(fields: Mapping[str, object]) -> Iterator[Finding]:
     for name in _FILES:
-        value = sent.get(name)
+        value = fields.get(name)
         if isinstance(value, str):
             try:
                 decode_field(value, name)
@@ -152,10 +149,13 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
 GrantHostnames = Annotated[
     bool,
     Meta(
-        description="Grant the certificate's hostnames to the user, as if control of them "
-        "was proven "
-        "(operators only)."
+        description="Grant the hostnames to the user, without a proof of control (operators only)."
     ),
+]
+
+
+_AllowLostHostnames = Annotated[
+    bool, Meta(description="Do it even if that leaves hostnames without a working certificate.")
 ]
 
 
@@ -170,10 +170,7 @@ class CertificateUpload(CertificateMaterial, kw_only=True):
 class Replacement(CertificateMaterial, kw_only=True):
     """The certificate that replaces another one."""
 
-    allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Replace it even if that leaves hostnames without a working certificate."),
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
@@ -190,10 +187,7 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     version: Annotated[
         int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
     ]
-    allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Roll back even if that leaves hostnames without a working certificate."),
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
@@ -201,8 +195,5 @@ class Activation(msgspec.Struct, forbid_unknown_fields=True):
 
     active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
     notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
-    allow_lost_hostnames: Annotated[
-        bool,
-        Meta(description="Deactivate it even if that leaves hostnames without a certificate."),
-    ] = False
+    allow_lost_hostnames: _AllowLostHostnames = False
     grant_hostnames: GrantHostnames = False

@@ -3,8 +3,8 @@
 import base64
 import re
 
-from ...errors import Finding
-from ...pki.pem.markers import is_pem, plain_text
+from ....errors import Finding
+from ....pki.pem.markers import is_pem, plain_text
 
 _URL_SAFE = str.maketrans("-_", "+/")
 # Line breaks (also escaped ones), white space and quotes.

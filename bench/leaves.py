@@ -103,8 +103,5 @@ _EXTENSIONS: list[tuple[x509.ExtensionType, bool]] = [
         ),
         False,
     ),
-    (
-        x509.CertificatePolicies([x509.PolicyInformation(_DOMAIN_VALIDATED, None)]),
-        False,
-    ),
+    (x509.CertificatePolicies([x509.PolicyInformation(_DOMAIN_VALIDATED, None)]), False),
 ]

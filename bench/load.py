@@ -34,11 +34,7 @@ def check_tools() -> None:
 
 
 def wrk(
-    url: str,
-    work: Workload,
-    seconds: int,
-    headers: Mapping[str, str] = {},
-    body: str = data.UPLOAD,
+    url: str, work: Workload, seconds: int, headers: Mapping[str, str] = {}, body: str = data.UPLOAD
 ) -> Result:
     """Sends `work` to the service at `url`; `body` is what it POSTs.
 

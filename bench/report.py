@@ -74,10 +74,7 @@ class Report:
         return cells
 
     def _others(self) -> str:
-        lines = [
-            "| figure | measured | at most | earlier revision |",
-            "| --- | --- | --- | --- |",
-        ]
+        lines = ["| figure | measured | at most | earlier revision |", "| --- | --- | --- | --- |"]
         for figure in FIGURES:
             measured = _value(figure, self.figures.get(figure))
             value = self.base_figures.get(figure)

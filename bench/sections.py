@@ -112,11 +112,7 @@ def on_disk(bench: Bench) -> None:
 
     def size(ours: Ours) -> dict[Figure, float]:
         parts = disk.sizes(
-            ours.folder,
-            contenders.database_server,
-            ours.cache,
-            bench.certificates,
-            ours.revision,
+            ours.folder, contenders.database_server, ours.cache, bench.certificates, ours.revision
         )
         return {DISK: sum(part.size for part in parts) / 1000}
 
@@ -147,10 +143,7 @@ def plans(bench: Bench) -> None:
 def million(bench: Bench) -> None:
     contenders = bench.contenders
     ratio, lines = scale.cost(
-        contenders.folder,
-        contenders.database_server,
-        contenders.ours.cache,
-        bench.report.rounds,
+        contenders.folder, contenders.database_server, contenders.ours.cache, bench.report.rounds
     )
     print("\n".join(lines))
     bench.report.figures[MILLION] = ratio

@@ -32,11 +32,7 @@ class Apps:
     have one clock and one database."""
 
     def __init__(
-        self,
-        reporting: TestClient,
-        enforcing: TestClient,
-        requiring: TestClient,
-        clock: Clock,
+        self, reporting: TestClient, enforcing: TestClient, requiring: TestClient, clock: Clock
     ) -> None:
         self.reporting = reporting
         self.enforcing = enforcing

@@ -72,9 +72,7 @@ def _issued(hostname: str, key: str) -> Pair:
         .sign(private_key, hashes.SHA256())
     )
     key_pem = private_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return Pair(
         certificate.public_bytes(serialization.Encoding.PEM).decode(),

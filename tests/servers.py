@@ -98,11 +98,7 @@ class Server:
 
 
 def start_postgresql(
-    folder: Path,
-    *,
-    durable: bool = False,
-    fresh: bool = True,
-    settings: Mapping[str, str] = {},
+    folder: Path, *, durable: bool = False, fresh: bool = True, settings: Mapping[str, str] = {}
 ) -> Server:
     """Starts PostgreSQL on a fresh cluster in `folder`; any password is right for `postgres`.
 

@@ -114,13 +114,7 @@ def add_certificates(
     **columns: Any,
 ) -> list[int]:
     """The ids of a user's new certificates, by id. A list that was read before is not told."""
-    row = {
-        "user_id": user_id,
-        "active": active,
-        "body": body,
-        "created_at": NOW,
-        **columns,
-    }
+    row = {"user_id": user_id, "active": active, "body": body, "created_at": NOW, **columns}
     return _insert(engine, Certificate, [row] * number)
 
 

@@ -175,8 +175,7 @@ def test_costly_checks_of_one_user_delay_no_upload_of_another(
 
     served = served_beside(
         lambda: by_attacker.post(
-            f"/users/{attacker}/certificates/check",
-            json={"pkcs12": costly, "passphrase": "wrong"},
+            f"/users/{attacker}/certificates/check", json={"pkcs12": costly, "passphrase": "wrong"}
         ),
         lambda: by_victim.post(f"/users/{victim}/certificates", json=an_upload()),
         success=200,

@@ -155,10 +155,7 @@ _WRONG: dict[str, tuple[str, list[Operation]]] = {
         ],
     ),
     "a lost deletion": ("lost", [_upload(1, 2), _delete(3, 4), _read(5, 6, "list", _A)]),
-    "a lost name": (
-        "lost",
-        [_write(1, 2, NAME, None, "Bea"), _read(3, 4, "user", {NAME: "Ada"})],
-    ),
+    "a lost name": ("lost", [_write(1, 2, NAME, None, "Bea"), _read(3, 4, "user", {NAME: "Ada"})]),
     "changed although it is not there": ("lost", [_activate(3, 4)]),
     "a 404 for a certificate that is there": ("stale", [_upload(1, 2), _404_for("a", 3, 4)]),
     "a 404 for a user that is there": ("torn", [_read(1, 2, "list", None)]),

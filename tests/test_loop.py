@@ -146,9 +146,7 @@ def test_a_change_wakes_all_waiting_requests(
     _require_no_slow_callback(backend, caplog, hear)
 
 
-def test_the_first_transactions_of_a_process_may_begin_at_once(
-    fresh_database: Database,
-) -> None:
+def test_the_first_transactions_of_a_process_may_begin_at_once(fresh_database: Database) -> None:
     """SQLAlchemy holds a lock while an engine connects for the first time."""
 
     def transact() -> int:

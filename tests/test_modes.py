@@ -28,11 +28,7 @@ from .tables import NOW
 @pytest.fixture
 def production(backend: Backend, engine: sa.Engine) -> dict[str, str]:
     """The settings of the profile prd, on the backend's database."""
-    return {
-        **backend.settings,
-        "CC_ENV": "prd",
-        **backend.named(),
-    }
+    return {**backend.settings, "CC_ENV": "prd", **backend.named()}
 
 
 @contextmanager

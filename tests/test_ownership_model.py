@@ -336,8 +336,7 @@ class Ownership(RuleBasedStateMachine):
     def ask_as_caddy(self, hostname: str, expected: set[tuple[int, str]]) -> None:
         for schemes in ("403", "804,401"):
             answer = self.client.simulate_get(
-                "/terminators/caddy",
-                params={"server_name": hostname, "signature_schemes": schemes},
+                "/terminators/caddy", params={"server_name": hostname, "signature_schemes": schemes}
             )
             assert (answer.status_code == 200) == bool(expected)
             if expected:

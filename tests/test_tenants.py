@@ -83,11 +83,7 @@ class Cast:
         self.engine = engine
         self.owner, self.stranger = add_users(engine, 2)
         (self.own_certificate,) = add_certificates(
-            engine,
-            self.owner,
-            1,
-            activate_at=NEVER,
-            pending=pending_json(_CONTENT, 1, NEVER),
+            engine, self.owner, 1, activate_at=NEVER, pending=pending_json(_CONTENT, 1, NEVER)
         )
         (self.foreign_certificate,) = add_certificates(engine, self.stranger, 1)
         self.own_webhook = add_webhook(engine, self.owner)

@@ -141,10 +141,9 @@ def terminator(
         with ExitStack() as stack:
             yield start_edge(request.param, service.url, folder, stack).terminator
         return
-    start, configuration = {
-        "caddy": (start_caddy, CADDYFILE),
-        "traefik": (start_traefik, TRAEFIK),
-    }[request.param]
+    start, configuration = {"caddy": (start_caddy, CADDYFILE), "traefik": (start_traefik, TRAEFIK)}[
+        request.param
+    ]
     with ExitStack() as stack:
         server, terminator = start(tmp_path, configuration.replace("SERVICE", service.url))
         stack.callback(server.stop)

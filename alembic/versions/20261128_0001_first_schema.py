@@ -114,11 +114,7 @@ _ACTIVE_TRIGGER = {
         "WHEN (NEW.active <> OLD.active) EXECUTE FUNCTION certificates_active()",
     ),
 }
-_KEY_COLUMNS = {
-    "private_keys": "sealed",
-    "user_keys": "wrapped",
-    "webhook_secrets": "wrapped",
-}
+_KEY_COLUMNS = {"private_keys": "sealed", "user_keys": "wrapped", "webhook_secrets": "wrapped"}
 _COUNT_DELETION = (
     "CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN "
     "INSERT INTO key_deletions (id, deleted, erased) VALUES (1, 1, 0) "

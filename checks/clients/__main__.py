@@ -45,9 +45,7 @@ def main() -> None:
 
 
 def _table(
-    shown: Sequence[Variant],
-    answers: Mapping[str, Mapping[str, bool]],
-    unloadable: Collection[str],
+    shown: Sequence[Variant], answers: Mapping[str, Mapping[str, bool]], unloadable: Collection[str]
 ) -> str:
     rows = [["finding", "certificate", *answers], ["---"] * (2 + len(answers))]
     for one in shown:
@@ -123,10 +121,7 @@ def _trust(database: Path, root: Path) -> None:
     """Makes a database of NSS, which both browsers read, that trusts `root`."""
     database.mkdir(parents=True)
     where = ["-d", f"sql:{database}"]
-    for words in (
-        ["-N", "--empty-password"],
-        ["-A", "-n", "root", "-t", "C,,", "-i", str(root)],
-    ):
+    for words in (["-N", "--empty-password"], ["-A", "-n", "root", "-t", "C,,", "-i", str(root)]):
         subprocess.run(["certutil", *where, *words], check=True)
 
 

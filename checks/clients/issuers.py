@@ -78,10 +78,7 @@ ISSUERS: list[tuple[str, Change]] = [
     ("directoryName constraint violated", permitted(_DE, is_critical=False)),
     ("nameConstraints malformed", critical(CONSTRAINTS, b"\x04\x01\x00")),
     ("nameConstraints empty", critical(CONSTRAINTS, sequence())),
-    (
-        "iPAddress constraint of 3 octets",
-        critical(CONSTRAINTS, _subtree(0x87, b"\x01\x02\x03")),
-    ),
+    ("iPAddress constraint of 3 octets", critical(CONSTRAINTS, _subtree(0x87, b"\x01\x02\x03"))),
     (
         "iPAddress constraint, mask with a gap",
         critical(CONSTRAINTS, _subtree(0x87, b"\xc0\x00\x02\x00\xff\x00\xff\x00")),
@@ -98,10 +95,7 @@ ISSUERS: list[tuple[str, Change]] = [
         "dNSName constraint with minimum 0 written out",
         critical(CONSTRAINTS, _subtree(0x82, b"example.com", element(0x80, b"\x00"))),
     ),
-    (
-        "registeredID constraint",
-        critical(CONSTRAINTS, _subtree(0x88, b"\x2a\x03\x04")),
-    ),
+    ("registeredID constraint", critical(CONSTRAINTS, _subtree(0x88, b"\x2a\x03\x04"))),
     ("name in another string type", written_as(0x13, bytes)),
     ("name in another case", written_as(0x0C, bytes.upper)),
     ("serial number 0", lambda draft: draft.but(serial=0)),

@@ -183,14 +183,8 @@ LEAVES: list[tuple[str, Change]] = [
     # Odd extensions.
     ("AKI differs from the issuer's SKI", plain(AKI, sequence(element(0x80, b"another key")))),
     ("unknown extension twice", added(_UNKNOWN, _UNKNOWN)),
-    (
-        "«not critical» written out",
-        added(sequence(oid(UNKNOWN), boolean(False), octets(NULL))),
-    ),
-    (
-        "critical written as 1",
-        added(sequence(oid(POLICIES), element(1, b"\x01"), octets(POLICY))),
-    ),
+    ("«not critical» written out", added(sequence(oid(UNKNOWN), boolean(False), octets(NULL)))),
+    ("critical written as 1", added(sequence(oid(POLICIES), element(1, b"\x01"), octets(POLICY)))),
     ("subjectKeyIdentifier cut off", plain(SKI, _CUT_OFF)),
     ("authorityKeyIdentifier cut off", plain(AKI, _CUT_OFF)),
     ("cRLDistributionPoints cut off", plain(DISTRIBUTION_POINTS, _CUT_OFF)),

@@ -27,8 +27,7 @@ def main(
     operations: Annotated[int, typer.Option(help="End after so many, and after --faults.")] = 0,
     faults: Annotated[int, typer.Option(help="End after so many, and after --operations.")] = 0,
     kind: Annotated[
-        list[str] | None,
-        typer.Option(help=f"A fault, of {', '.join([*FAULTS, RESTORE])}; 'none'."),
+        list[str] | None, typer.Option(help=f"A fault, of {', '.join([*FAULTS, RESTORE])}; 'none'.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Chooses the operations and faults.")] = None,
     state: Annotated[Path | None, typer.Option(help="A folder, to go on later.")] = None,

@@ -176,15 +176,7 @@ class UserClient:
             self.recording.keep(Read(number, self.name, start, now(), "list", None))
             return
         self.recording.keep(
-            Read(
-                number,
-                self.name,
-                start,
-                now(),
-                "certificate",
-                None,
-                subject=target.subject,
-            )
+            Read(number, self.name, start, now(), "certificate", None, subject=target.subject)
         )
 
     def _shown(

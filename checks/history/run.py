@@ -83,10 +83,7 @@ class Run:
         self._windows = 0
         self._shown = len(self.report.outcome.problems)
         self.stack = Stack(
-            folder,
-            setting.backend,
-            services=setting.services,
-            mutant=setting.mutant,
+            folder, setting.backend, services=setting.services, mutant=setting.mutant
         )
 
     def kinds(self) -> list[str]:

@@ -21,12 +21,7 @@ class Stack:
     """Servers in a folder, whose data outlive them."""
 
     def __init__(
-        self,
-        folder: Path,
-        backend: Backend,
-        *,
-        services: int,
-        mutant: str | None = None,
+        self, folder: Path, backend: Backend, *, services: int, mutant: str | None = None
     ) -> None:
         """`mutant` serves a broken cache (tests/broken_caches.py). Without it, the file of a
         service in `clock_files` says by how many seconds its clock is wrong."""

@@ -144,8 +144,8 @@ def webhook_secret(text: str) -> str:
         is_long_enough = False
     if encoded == text or not is_long_enough:
         raise ValueError(
-            "must be whsec_ and 24 to 64 bytes in base64 (Standard Webhooks). "
-            "To create one, run: echo whsec_$(openssl rand -base64 32)"
+            "must be whsec_ and 24 to 64 bytes in base64 (Standard Webhooks). To create one, run: "
+            "echo whsec_$(openssl rand -base64 32)"
         )
     return text
 
@@ -229,7 +229,7 @@ def probe_address(text: str) -> ProbeAddress:
         if parts.hostname and parts.netloc == address and not (parts.username or parts.password):
             return ProbeAddress(name, parts.hostname, 443 if parts.port is None else parts.port)
     raise ValueError(
-        f"must list addresses with ports, with or without a name, like "
+        "must list addresses with ports, with or without a name, like "
         f"10.1.2.3:443,edge-1=[2001:db8::1]:443, not {text!r}."
     )
 
@@ -349,7 +349,7 @@ def master_key(text: str) -> MasterKeyAddress:
         case "aws-kms" if re.fullmatch("arn:[^:]+:kms:[^:]+:[0-9]+:(key|alias)/.+", where):
             return MasterKeyAddress("aws-kms", where)
     raise ValueError(
-        f"must look like file:/absolute/path, transit:https://host/key-name or "
+        "must look like file:/absolute/path, transit:https://host/key-name or "
         f"aws-kms:arn:aws:kms:…:key/…, not {text!r}."
     )
 

@@ -114,8 +114,7 @@ def test_an_unusable_setting_stops_the_command_with_a_sentence(
     if "open" in command:
         del settings["CC_AUDIT_KEY_FILE"]
         settings["CC_DATABASE_URL"] = settings.get(
-            "CC_DATABASE_URL",
-            f"sqlite:///{settings['CC_DATA_DIR']}/customer-certificates.sqlite3",
+            "CC_DATABASE_URL", f"sqlite:///{settings['CC_DATA_DIR']}/customer-certificates.sqlite3"
         )
         settings["CC_DATA_DIR"] = str(tmp_path / "data")
         private_key(tmp_path / "data", new_key())

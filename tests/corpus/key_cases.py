@@ -529,13 +529,7 @@ def _kinds() -> Iterator[Case]:
 
 
 def _weak_rsa() -> Iterator[Case]:
-    def weak(
-        name: str,
-        made: str,
-        key: Rsa,
-        *,
-        findings: tuple[Expected, ...] = (WEAK,),
-    ) -> Case:
+    def weak(name: str, made: str, key: Rsa, *, findings: tuple[Expected, ...] = (WEAK,)) -> Case:
         return case(f"rsa-{name}", made, key.pkcs8, *findings, spki=key.spki)
 
     for size in ("1024", "8192", "16384"):
@@ -569,9 +563,7 @@ def _weak_rsa() -> Iterator[Case]:
     yield weak("exponent-64-bits", "The public exponent has 64 bits.", Rsa(a, b, big))
     huge = prime("exponent", 2000)
     yield weak(
-        "exponent-2000-bits",
-        "The public exponent has 2000 bits: slow to verify.",
-        Rsa(a, b, huge),
+        "exponent-2000-bits", "The public exponent has 2000 bits: slow to verify.", Rsa(a, b, huge)
     )
     seventeen = Rsa(prime("17 a", 1024, 17), prime("17 b", 1024, 17), 17)
     yield weak(

@@ -144,11 +144,7 @@ def _readable() -> Iterator[Case]:
         "Safes within safes.",
         pkcs12((open_safe(nested_bag(nested_bag(*_chain()), key_bag(_leaf_key()))),)),
     )
-    yield case(
-        "crl",
-        "An additional revocation list.",
-        pkcs12((*usual, open_safe(crl_bag()))),
-    )
+    yield case("crl", "An additional revocation list.", pkcs12((*usual, open_safe(crl_bag()))))
     yield case(
         "base64-twice",
         "Base64-encoded twice.",

@@ -250,7 +250,4 @@ MORE_FAULTS: dict[str, Fault] = {
     "long_chain": long_chain,
     "chain_too_long": chain_too_long,
 }
-LAST_FAULTS: dict[str, Fault] = {
-    "root_signed_anew": root_signed_anew,
-    "circle_sent": circle_sent,
-}
+LAST_FAULTS: dict[str, Fault] = {"root_signed_anew": root_signed_anew, "circle_sent": circle_sent}

@@ -29,11 +29,7 @@ class Verdict:
 
 
 def verify(
-    leaf: bytes,
-    untrusted: Sequence[bytes],
-    pki: Pki,
-    at: datetime,
-    folder: Path,
+    leaf: bytes, untrusted: Sequence[bytes], pki: Pki, at: datetime, folder: Path
 ) -> Verdict:
     """Whether a client that trusts the root of `pki` connects to a server that sends `leaf` and
     `untrusted` (DER) at the time `at`. `folder` is for files that the command reads."""

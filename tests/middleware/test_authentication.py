@@ -71,10 +71,7 @@ def ask(client: TestClient, method: str, path: str) -> int:
     """Checks the status, and that no header allows requests from other sites."""
     number = next(_addresses)
     answer = client.simulate_request(
-        method,
-        path,
-        headers=PREFLIGHT,
-        remote_addr=f"198.19.{number // 256 % 256}.{number % 256}",
+        method, path, headers=PREFLIGHT, remote_addr=f"198.19.{number // 256 % 256}.{number % 256}"
     )
     told = {name for name in answer.headers if name.lower().startswith("access-control-")}
     assert told == set()

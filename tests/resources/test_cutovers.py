@@ -461,12 +461,7 @@ def test_a_version_that_is_active_already_cannot_be_scheduled(
 
 
 def test_what_waits_can_be_canceled(
-    enforcing: TestClient,
-    owner: int,
-    certificate: str,
-    clock: Clock,
-    run: Run,
-    engine: sa.Engine,
+    enforcing: TestClient, owner: int, certificate: str, clock: Clock, run: Run, engine: sa.Engine
 ) -> None:
     unscheduled = listed(enforcing.simulate_get(certificate).json)
     tag = put(enforcing, certificate, future()).headers["ETag"]

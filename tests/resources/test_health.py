@@ -37,10 +37,7 @@ def test_without_its_database_it_cannot_work(backend: Backend) -> None:
 def test_without_its_cache_it_is_slower_not_broken(backend: Backend, owner: int) -> None:
     gone = f"redis://127.0.0.1:{free_port()}/0"
     health, alive, certificates = ask(
-        backend.config(CC_CACHE_URL=gone),
-        "/healthcheck",
-        "/livez",
-        f"/users/{owner}/certificates",
+        backend.config(CC_CACHE_URL=gone), "/healthcheck", "/livez", f"/users/{owner}/certificates"
     )
 
     assert (health.status_code, health.json) == (200, {"api": 1, "database": 1, "cache": 0})

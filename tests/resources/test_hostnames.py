@@ -171,9 +171,7 @@ def test_a_name_is_the_same_however_it_is_written(
 ) -> None:
     store(reporting, owner, self_signed(one), active=True)
     second = store(
-        reporting,
-        stranger,
-        an_upload_of(authority.issue("Second", "Second", hostnames=[other])),
+        reporting, stranger, an_upload_of(authority.issue("Second", "Second", hostnames=[other]))
     )
 
     assert names_taken(activate(reporting, second)) == [one]

@@ -97,10 +97,7 @@ def test_a_self_signed_certificate_takes_no_name_above_beneath_or_beside_a_prove
 ) -> None:
     """Of another key type, too: the name is the victim's for every client."""
     rsa = rsa_key()
-    sent = {
-        "body": pem(a_leaf("Root", victims, key=rsa)),
-        "private_key": base64_of(der_of(rsa)),
-    }
+    sent = {"body": pem(a_leaf("Root", victims, key=rsa)), "private_key": base64_of(der_of(rsa))}
     assert upload(reporting, owner, sent).status_code == 201
     before = dump(engine)
 
@@ -216,10 +213,7 @@ def test_findings_of_one_request_are_capped(
 
     assert len(errors) == 101
     last = errors[-1]
-    assert (last["code"], last["detail"]) == (
-        "more_findings",
-        "50 more findings are not listed.",
-    )
+    assert (last["code"], last["detail"]) == ("more_findings", "50 more findings are not listed.")
 
 
 def test_where_proof_is_required_all_that_lack_it_is_named_and_nothing_is_stored(

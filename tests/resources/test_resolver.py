@@ -234,11 +234,7 @@ def test_the_owner_of_a_name_is_served_whatever_others_have_for_it(
 
 @pytest.mark.parametrize("theirs", [WWW, "*.example.com"])
 def test_however_much_others_have_for_a_name_its_owner_is_served(
-    reporting: TestClient,
-    owner: int,
-    stranger: int,
-    theirs: str,
-    monkeypatch: pytest.MonkeyPatch,
+    reporting: TestClient, owner: int, stranger: int, theirs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many certificates at most are looked at: those that decide come first."""
     monkeypatch.setattr("customer_certificates.services.certificates.candidates._MOST", 2)
@@ -247,8 +243,7 @@ def test_however_much_others_have_for_a_name_its_owner_is_served(
         add(reporting, stranger, public(theirs, end=(90 + number) * DAY), grant_hostnames=True)
 
     answer = reporting.simulate_patch(
-        f"/users/{owner}/certificates/{mine}/active",
-        json={"active": True, "grant_hostnames": True},
+        f"/users/{owner}/certificates/{mine}/active", json={"active": True, "grant_hostnames": True}
     )
 
     assert answer.status_code == 202, answer.text

@@ -188,12 +188,7 @@ def test_a_large_text_that_cannot_be_read_is_not_stored(
     ],
 )
 def test_a_certificate_has_a_status(
-    reporting: TestClient,
-    owner: int,
-    start: timedelta,
-    end: timedelta,
-    active: bool,
-    status: str,
+    reporting: TestClient, owner: int, start: timedelta, end: timedelta, active: bool, status: str
 ) -> None:
     certificate = shown(
         reporting, owner, self_signed(WWW, start=start, end=end) | {"active": active}

@@ -28,9 +28,7 @@ def watched(backend: Backend, engine: sa.Engine, tmp_path: Path) -> Iterator[tup
 
 
 @pytest.mark.one_backend
-def test_the_admin_server_has_only_routes_for_monitoring(
-    watched: tuple[Service, str],
-) -> None:
+def test_the_admin_server_has_only_routes_for_monitoring(watched: tuple[Service, str]) -> None:
     service, url = watched
     with (
         service.client() as client,

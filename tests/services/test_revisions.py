@@ -130,12 +130,7 @@ def test_whoever_has_a_list_is_sent_another_only_when_time_has_changed_it(
 
 @pytest.mark.parametrize(
     ("begin", "end"),
-    [
-        (None, None),
-        (NOW - 2 * DAY, NOW - DAY),
-        (NOW - 2 * DAY, END_OF_TIME),
-        (NOW - 2 * DAY, None),
-    ],
+    [(None, None), (NOW - 2 * DAY, NOW - DAY), (NOW - 2 * DAY, END_OF_TIME), (NOW - 2 * DAY, None)],
 )
 def test_time_by_itself_changes_nothing(
     server: Server, owner: int, begin: datetime | None, end: datetime | None

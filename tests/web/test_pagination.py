@@ -242,11 +242,7 @@ def test_all_invalid_query_parameters_are_reported_together(client: TestClient, 
     assert refusal(answer) == (
         422,
         "invalid",
-        {
-            "active": "invalid_parameter",
-            "limit": "invalid_parameter",
-            "after": "invalid_parameter",
-        },
+        {"active": "invalid_parameter", "limit": "invalid_parameter", "after": "invalid_parameter"},
     )
 
 

@@ -400,12 +400,7 @@ def test_an_absurd_number_is_a_value_like_others(
         ("POST", "/users/{user}/certificates/check", GOOD_UPLOAD, ["body"]),
         ("PUT", "/users/{user}/certificates/{certificate}", GOOD_UPLOAD, ["private_key"]),
         ("PATCH", "/users/{user}/certificates/{certificate}/active", {"active": True}, ["active"]),
-        (
-            "POST",
-            "/users/{user}/certificates/{certificate}/rollback",
-            {"version": 1},
-            ["version"],
-        ),
+        ("POST", "/users/{user}/certificates/{certificate}/rollback", {"version": 1}, ["version"]),
     ],
 )
 def test_a_missing_field_is_a_400_whatever_else_is_wrong(
@@ -424,11 +419,7 @@ def test_a_missing_field_is_a_400_whatever_else_is_wrong(
     required = dict.fromkeys(missing, "required")
     wrong = dict.fromkeys(left, "wrong_type")
 
-    assert refusal(client.simulate_request(method, path, json=left)) == (
-        400,
-        "malformed",
-        required,
-    )
+    assert refusal(client.simulate_request(method, path, json=left)) == (400, "malformed", required)
     assert refusal(
         client.simulate_request(method, path, json={**dict.fromkeys(left), "unknown": 1})
     ) == (400, "malformed", {**required, **wrong, "unknown": "unknown_field"})

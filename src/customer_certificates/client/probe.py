@@ -50,11 +50,7 @@ class ProbeResult(NamedTuple):
 
 
 def run(
-    addresses: Sequence[Address],
-    hostnames: Sequence[str],
-    server: Server,
-    *,
-    as_json: bool,
+    addresses: Sequence[Address], hostnames: Sequence[str], server: Server, *, as_json: bool
 ) -> int:
     """Returns the exit code: 0 if every server serves the expected certificates, otherwise 1.
 

@@ -50,6 +50,6 @@ def _is_host(host: str) -> bool:
 
 def _not_an_address(text: str) -> ValueError:
     return ValueError(
-        f"{text!r} is not an address. Use host, host:port or [IPv6]:port, like "
-        "www.example.com:443 (internationalized names as xn--…)."
+        f"{text!r} is not an address. Use host, host:port or [IPv6]:port, like www.example.com:443 "
+        "(internationalized names as xn--…)."
     )

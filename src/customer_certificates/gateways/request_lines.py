@@ -94,6 +94,6 @@ def _as_text(lines: list[RequestLine]) -> bytes:
 def _as_line(line: RequestLine) -> str:
     user = f"  user {line.user_id}" if line.user_id else ""
     return (
-        f"{line.time:%H:%M:%S}Z  {line.status}  {line.method:6} {line.route}"
-        f"  {line.ms} ms  {line.peer}{user}  {line.request_id}\n"
+        f"{line.time:%H:%M:%S}Z  {line.status}  {line.method:6} {line.route}  {line.ms} ms  "
+        f"{line.peer}{user}  {line.request_id}\n"
     )

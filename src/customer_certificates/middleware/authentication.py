@@ -98,15 +98,15 @@ class Authenticated:
                 return self._authentication.password(email, password, *origin)
             case "basic":
                 raise Unauthenticated(
-                    "A password is accepted by POST /tokens only. "
-                    "Create a token there and send it: Authorization: Bearer …"
+                    "A password is accepted by POST /tokens only. Create a token there and send "
+                    "it: Authorization: Bearer …"
                 )
         raise Unauthenticated(
             "Credentials are missing. Send the email address and the password (HTTP Basic), "
             "or an operator token."
             if permission.password
-            else "A token is missing. Create one with POST /tokens and send it: "
-            "Authorization: Bearer …"
+            else "A token is missing. Create one with POST /tokens and send it: Authorization: "
+            "Bearer …"
         )
 
 
@@ -129,7 +129,7 @@ def _email_and_password(credentials: str) -> tuple[str, str]:
         email, password = base64.b64decode(credentials, validate=True).decode().split(":", 1)
     except ValueError:
         raise Unauthenticated(
-            "Malformed HTTP Basic credentials. "
-            "Send the base64 of the email address, a colon and the password."
+            "Malformed HTTP Basic credentials. Send the base64 of the email address, a colon and "
+            "the password."
         ) from None
     return email, password

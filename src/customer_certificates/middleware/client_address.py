@@ -29,8 +29,8 @@ class ClientAddress:
         if peer not in self._proxies:
             if env["wsgi.url_scheme"] != "https" and not is_loopback(peer):
                 raise Forbidden(
-                    "This address accepts requests from the proxies only. "
-                    "Use HTTPS at the public address."
+                    "This address accepts requests from the proxies only. Use HTTPS at the public "
+                    "address."
                 )
             return peer
         protocols = env.get("HTTP_X_FORWARDED_PROTO")

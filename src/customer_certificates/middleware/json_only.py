@@ -20,8 +20,8 @@ class JsonOnly:
         accept = req.env.get("HTTP_ACCEPT", "*/*")
         if accept != "*/*" and not _admits_json(req):
             raise NotAcceptable(
-                "This endpoint responds with JSON only. "
-                "Send Accept: application/json, or no Accept header."
+                "This endpoint responds with JSON only. Send Accept: application/json, or no "
+                "Accept header."
             )
         if _has_body(req) and not _is_json(req.content_type):
             raise UnsupportedMediaType(

@@ -185,9 +185,8 @@ class CheckResource:
     @operation(
         "Check a certificate and its private key",
         {200: Answer("The findings. Nothing is stored.", CheckView)},
-        description="Shows the findings of an upload, what would be served, and what an "
-        "activation would change. With `replaces`, compares with a replacement of that "
-        "certificate.",
+        description="Shows the findings of an upload, what would be served, and what an activation "
+        "would change. With `replaces`, compares with a replacement of that certificate.",
         body=CertificateCheck,
         parameters=[_REPLACES],
         refusals=[NotFound],

@@ -237,9 +237,9 @@ def _announce(config: Config) -> None:
     body = shlex.quote(msgspec.json.encode(user).decode())
     note(
         f"Customer Certificates listens on {url}. It requires no authentication (profile "
-        f"{config.profile}), so it serves only this machine"
-        f"{' and CC_ALLOWED_CLIENTS' if config.allowed_clients else ''}.\n"
-        f"Try it:\n"
+        f"{config.profile}), so it serves only this "
+        f"machine{' and CC_ALLOWED_CLIENTS' if config.allowed_clients else ''}.\n"
+        "Try it:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"
         f"API documentation: {url}/docs"

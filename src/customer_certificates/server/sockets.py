@@ -34,8 +34,8 @@ def require_free(host: str, port: int, variables: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ListenError(
-                f"Cannot listen on {host} port {port}: {error.strerror}. "
-                f"Choose another address with {variables}."
+                f"Cannot listen on {host} port {port}: {error.strerror}. Choose another address "
+                f"with {variables}."
             ) from None
 
 

@@ -65,8 +65,8 @@ def read_pair(files: tuple[Path, Path], now: datetime) -> Pair:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError as error:
         raise TlsFileError(
-            f"CC_TLS_CERTIFICATE={files[0]} holds no certificate in PEM: {error}. "
-            "Name a file with the certificate and its chain."
+            f"CC_TLS_CERTIFICATE={files[0]} holds no certificate in PEM: {error}. Name a file with "
+            "the certificate and its chain."
         ) from None
     _require_supported_key(files[0], leaf)
     context = _context(files)
@@ -85,8 +85,8 @@ def _read(variable: str, path: Path, forbidden: int = 0) -> bytes:
         content, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise TlsFileError(
-            f"{variable}={path} cannot be read: {error.strerror}. "
-            "Check the path and its permissions."
+            f"{variable}={path} cannot be read: {error.strerror}. Check the path and its "
+            "permissions."
         ) from None
     if mode & forbidden:
         raise TlsFileError(f"{variable}={path} is readable by every account. Run: chmod 600 {path}")
@@ -130,8 +130,8 @@ def _context(files: tuple[Path, Path]) -> ssl.SSLContext:
                 "Get a new certificate and its chain from a CA."
             ) from None
         raise TlsFileError(
-            f"CC_TLS_KEY={files[1]} holds no unencrypted private key in PEM. "
-            "Remove the passphrase, or name the right file."
+            f"CC_TLS_KEY={files[1]} holds no unencrypted private key in PEM. Remove the "
+            "passphrase, or name the right file."
         ) from None
     except OSError:
         raise _being_replaced(files) from None

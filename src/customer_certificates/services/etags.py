@@ -40,8 +40,8 @@ def require(expected: Tags | None, tag: str) -> None:
     """Raises PreconditionFailed if the caller expected another state than `tag`."""
     if expected is not None and not expected.admit(tag):
         raise PreconditionFailed(
-            "If-Match does not match: the resource has changed since you read it. "
-            "Read it again, then retry with the new ETag."
+            "If-Match does not match: the resource has changed since you read it. Read it again, "
+            "then retry with the new ETag."
         )
 
 

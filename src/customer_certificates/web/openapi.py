@@ -129,8 +129,8 @@ _FINDINGS = {
     errors.Invalid: Finding(
         "wrong_type",
         "name",
-        "name must be 1 to 200 characters, not blank, without control characters; "
-        "got the number 7.",
+        "name must be 1 to 200 characters, not blank, without control characters; got the number "
+        "7.",
         'Example: {"name": "Ada Lovelace"}',
     ),
 }

@@ -234,8 +234,8 @@ def _unknown_fields(names: Sequence[str], known: Sequence[str]) -> list[Finding]
         Finding(
             "unknown_field",
             name[:100],
-            f"There is no field {shown(name)}."
-            f"{did_you_mean(name, known) if number < MOST_FINDINGS else ''}",
+            "There is no field "
+            f"{shown(name)}.{did_you_mean(name, known) if number < MOST_FINDINGS else ''}",
             hint,
         )
         for number, name in enumerate(names)
@@ -255,7 +255,7 @@ def _not_json(body: bytes, error: ValueError) -> Malformed:
         return Malformed("The body is empty. Send a JSON object.")
     if place := re.search(r"\(byte (\d+)\)$", str(error)):
         return Malformed(
-            f"The body is not valid JSON: the first error is at byte {place[1]}. "
-            "Send a JSON object in UTF-8."
+            f"The body is not valid JSON: the first error is at byte {place[1]}. Send a JSON "
+            "object in UTF-8."
         )
     return Malformed("The body is not valid JSON: it ends too early. Send the whole JSON object.")

@@ -67,11 +67,7 @@ def test_a_hook_uploads_a_certificate_and_replaces_it_after_a_renewal(
 
 
 def _run(
-    hook: str,
-    client: tuple[str, str, dict[str, str]],
-    folder: Path,
-    name: str,
-    one: Issued,
+    hook: str, client: tuple[str, str, dict[str, str]], folder: Path, name: str, one: Issued
 ) -> str:
     """Writes the files of a certificate, and runs the hook. Returns its output."""
     certificate, key, variables = client

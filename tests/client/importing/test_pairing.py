@@ -282,10 +282,7 @@ def test_a_chain_is_built_from_all_files(tmp_path: Path) -> None:
 
     (candidate,) = collected(tmp_path).candidates
 
-    assert [one.subject_text for one in candidate.chain] == [
-        "CN=Test Intermediate",
-        "CN=Test Root",
-    ]
+    assert [one.subject_text for one in candidate.chain] == ["CN=Test Intermediate", "CN=Test Root"]
 
 
 def test_unpaired_files_are_skipped_unless_given_directly(tmp_path: Path) -> None:

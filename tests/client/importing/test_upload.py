@@ -183,21 +183,11 @@ class Imports:
         return int(self.http.post("/users", json=a_user()).json()["id"])
 
     def __call__(
-        self,
-        path: Path,
-        *,
-        user: int | None = None,
-        server: str | None = None,
-        **options: bool,
+        self, path: Path, *, user: int | None = None, server: str | None = None, **options: bool
     ) -> tuple[int, list[str]]:
         """Returns the exit code and the printed lines."""
         code = command.run(
-            [path],
-            [],
-            NOW,
-            Server(server or self.url),
-            user or self.user,
-            UploadOptions(**options),
+            [path], [], NOW, Server(server or self.url), user or self.user, UploadOptions(**options)
         )
         printed = self._capsys.readouterr()
         return code, (printed.out + printed.err).splitlines()

@@ -569,11 +569,7 @@ def test_wildcards_are_not_served_for_names_of_other_users(keeper: Keeper, feed:
     feed.put(a(3, "shop.example.com", user_id=2))
     feed.remove(2)
     keeper.sync(NOW + timedelta(days=2))
-    assert keeper.index == {
-        **served,
-        WWW: {"ecdsa": 1},
-        "shop.example.com": {"ecdsa": 3},
-    }
+    assert keeper.index == {**served, WWW: {"ecdsa": 1}, "shop.example.com": {"ecdsa": 3}}
 
 
 @pytest.mark.parametrize("forgets", [False, True])

@@ -7,10 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from customer_certificates.gateways.outbound_http import idle_connections
-from customer_certificates.gateways.outbound_http.idle_connections import (
-    IdleConnections,
-    Route,
-)
+from customer_certificates.gateways.outbound_http.idle_connections import IdleConnections, Route
 
 HERE = Route("https", "a.example", 443, "192.0.2.1")
 

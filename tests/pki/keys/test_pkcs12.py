@@ -10,10 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.hazmat.primitives.serialization.pkcs12 import (
-    PBES,
-    serialize_key_and_certificates,
-)
+from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,8 +101,7 @@ def test_files_of_the_library_are_read(algorithm: PBES, mac: hashes.HashAlgorith
 def test_a_file_with_pbmac1_is_read() -> None:
     content = by_hand.sequence(by_hand.safe(by_hand.bag(by_hand.KEY_BAG, PKCS8)))
     data = by_hand.pkcs12(
-        by_hand.safe(by_hand.bag(by_hand.KEY_BAG, PKCS8)),
-        mac=by_hand.pbmac1(content, b"secret"),
+        by_hand.safe(by_hand.bag(by_hand.KEY_BAG, PKCS8)), mac=by_hand.pbmac1(content, b"secret")
     )
 
     assert read_pkcs12(data, "secret").key is not None

@@ -15,13 +15,7 @@ from OpenSSL import crypto
 from customer_certificates.errors import Finding
 from customer_certificates.pki.asn1 import der
 from customer_certificates.pki.asn1.extensions import RawExtension
-from customer_certificates.pki.x509.certificate import (
-    Certificate,
-    leaf_view,
-    pem_of,
-    read,
-    title,
-)
+from customer_certificates.pki.x509.certificate import Certificate, leaf_view, pem_of, read, title
 
 from ...corpus.authority import Draft, draft_leaf, name, raw_extension
 from ...corpus.der import element, sequence

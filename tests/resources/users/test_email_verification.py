@@ -51,9 +51,7 @@ class Worker:
         self.post = Post()
 
     def mails(
-        self,
-        mailer: type[Mailer] = Mailer,
-        kind: type[VerificationEmails] = VerificationEmails,
+        self, mailer: type[Mailer] = Mailer, kind: type[VerificationEmails] = VerificationEmails
     ) -> VerificationEmails:
         server = SmtpServer("127.0.0.1", self.port, "none")
         made = mailer(server, SENDER, a_pair("mail.example").body.encode())

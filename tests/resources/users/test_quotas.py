@@ -459,11 +459,7 @@ def test_a_registration_that_fails_does_not_count(
 
 @pytest.mark.both_backends
 def test_counters_are_right_whatever_is_done(
-    reporting: TestClient,
-    owner: int,
-    clock: Clock,
-    database: Database,
-    engine: sa.Engine,
+    reporting: TestClient, owner: int, clock: Clock, database: Database, engine: sa.Engine
 ) -> None:
     """Each seed is another sequence of changes; a failure names it."""
     usage = Usage(database)

@@ -270,9 +270,7 @@ def test_ipv6_addresses_of_a_network_share_a_limit(
         assert door.sign_in("ada@example.com", "x", other)
 
 
-def test_processes_count_together_in_redis_and_alone_without(
-    tmp_path: Path,
-) -> None:
+def test_processes_count_together_in_redis_and_alone_without(tmp_path: Path) -> None:
     """With Redis ten failures in all are allowed; without it, five in each process."""
     valkey = start_valkey(tmp_path)
     pages = [PageCache(valkey.url, Metrics(None)) for _ in range(2)]

@@ -71,8 +71,7 @@ def test_pem_is_taken_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [" ", "=", "QUJDR", "QUI=QUI=", "QUJD!", "QUJD\0", "é", "\ud800", "/etc/key.pem"],
+    "text", [" ", "=", "QUJDR", "QUI=QUI=", "QUJD!", "QUJD\0", "é", "\ud800", "/etc/key.pem"]
 )
 def test_anything_else_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match=r"^private_key is neither base64 nor PEM$"):

@@ -930,11 +930,7 @@ def test_a_user_does_not_use_up_the_checks_of_anothers_domain(
 
 
 def test_a_dns_server_is_asked_so_often_for_all_domains(
-    parts: Parts,
-    users: list[int],
-    engine: sa.Engine,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
+    parts: Parts, users: list[int], engine: sa.Engine, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_OF_SERVER", 3)
     names = [f"{name.partition('.')[2].partition('.')[0]}.{zone}" for zone in ZONES]

@@ -192,12 +192,7 @@ def test_a_covered_expiry_is_not_notified(
 
 @pytest.mark.parametrize(
     "other",
-    [
-        {"active": False},
-        {"end": END},
-        {"end": END - DAY / 2},
-        {"end": END + 400 * DAY, "days": 10},
-    ],
+    [{"active": False}, {"end": END}, {"end": END - DAY / 2}, {"end": END + 400 * DAY, "days": 10}],
     ids=["inactive", "at the same time", "earlier", "begins later"],
 )
 def test_certificates_that_do_not_cover_an_expiry(

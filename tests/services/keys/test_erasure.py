@@ -96,8 +96,7 @@ def _push_out_the_oldest_version(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize(
-    "delete",
-    [_delete_user, _delete_certificate, _delete_webhook, _push_out_the_oldest_version],
+    "delete", [_delete_user, _delete_certificate, _delete_webhook, _push_out_the_oldest_version]
 )
 def test_nothing_of_a_deleted_key_is_left_in_the_files(
     kept: Kept, delete: Callable[[Kept], None]

@@ -115,8 +115,8 @@ def read(response: httpx.Response, kind: type[T]) -> T:
         pass
     status = f"{response.status_code} {response.reason_phrase}"
     raise Unreachable(
-        f"{response.url} responded with {status}, but not as this service does. "
-        "Check the URL of the service."
+        f"{response.url} responded with {status}, but not as this service does. Check the URL of "
+        "the service."
     )
 
 

@@ -141,8 +141,8 @@ def show_status(folder: Path, *, as_json: bool) -> int:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         say(
-            f"No agent has written a status to {folder}: {reason}. "
-            "Check --out, and start the agent."
+            f"No agent has written a status to {folder}: {reason}. Check --out, and start the "
+            "agent."
         )
         return 1
     is_running = is_in_use(folder)

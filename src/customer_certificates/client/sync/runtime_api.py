@@ -132,8 +132,8 @@ class Runtime:
         except (ConnectionResetError, BrokenPipeError):
             # If HAProxy has stopped, the next command fails too.
             raise RuntimeFailure(
-                f"HAProxy did not read all of {command.partition(chr(10))[0]!r}. "
-                "Increase tune.bufsize"
+                f"HAProxy did not read all of {command.partition(chr(10))[0]!r}. Increase "
+                "tune.bufsize"
             ) from None
         except OSError as error:
             reason = error.strerror or error

@@ -18,10 +18,7 @@ class CpuBudget:
     """
 
     def __init__(
-        self,
-        seconds: float,
-        on_refusal: Callable[[], None],
-        clock: Callable[[], float] = monotonic,
+        self, seconds: float, on_refusal: Callable[[], None], clock: Callable[[], float] = monotonic
     ) -> None:
         """Calls `on_refusal` for each rejected request."""
         self._seconds = seconds

@@ -104,8 +104,8 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MasterKeyError(
-            f"The master key file {path} does not exist. "
-            f"Create one: customer-certificates keys init {path}"
+            f"The master key file {path} does not exist. Create one: customer-certificates keys "
+            f"init {path}"
         ) from None
     except OSError as error:
         raise MasterKeyError(
@@ -138,7 +138,7 @@ def _decoded(content: bytes, path: Path) -> bytes:
         key = b""
     if not text.startswith(_PREFIX) or len(key) != _KEY_BYTES:
         raise MasterKeyError(
-            f"The file {path} is not a master key. "
-            "Use a file created by: customer-certificates keys init"
+            f"The file {path} is not a master key. Use a file created by: customer-certificates "
+            "keys init"
         )
     return key

@@ -14,14 +14,7 @@ from .deadline import Deadline, Incoming
 from .errors import TargetForbidden, TargetUnreachable
 from .idle_connections import IdleConnections, Route
 from .resolver import Resolve, Resolver, system_addresses
-from .responses import (
-    GetResponse,
-    PostResponse,
-    read_head,
-    read_start,
-    read_whole,
-    retry_after,
-)
+from .responses import GetResponse, PostResponse, read_head, read_start, read_whole, retry_after
 from .url import LOOPBACK, Address, Target, parse
 
 ATTEMPT_SECONDS = 15.0

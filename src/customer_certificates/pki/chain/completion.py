@@ -190,8 +190,8 @@ def _about_completion(served: Sequence[Certificate], uploaded: set[str]) -> Iter
         yield Finding(
             "chain_completed",
             served[0].field,
-            "The service added certificates from earlier uploads to the chain:"
-            f" {', '.join(added)}.",
+            "The service added certificates from earlier uploads to the chain: "
+            f"{', '.join(added)}.",
             "No action needed. Prefer to send the whole chain.",
             "info",
         )

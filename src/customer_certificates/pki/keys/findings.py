@@ -39,8 +39,8 @@ def several(algorithms: Sequence[str], field: str) -> Finding:
     """Returns `key_invalid` for several different keys of these `algorithms`."""
     more = ", …" if len(algorithms) > _MOST_NAMED else ""
     return invalid(
-        f"{field} contains {len(algorithms)} different private keys"
-        f" ({', '.join(algorithms[:_MOST_NAMED])}{more}).",
+        f"{field} contains {len(algorithms)} different private keys "
+        f"({', '.join(algorithms[:_MOST_NAMED])}{more}).",
         "Send only the key that belongs to the certificate.",
         field,
     )
@@ -64,8 +64,8 @@ def passphrase_wrong(field: str) -> Finding:
         "passphrase_wrong",
         "passphrase",
         f"The passphrase does not decrypt {field}, or {field} is damaged.",
-        "Check upper case and spaces. Test it:"
-        f" {_TRY.get(field, 'openssl pkey -in key.pem -noout')}",
+        "Check upper case and spaces. Test it: "
+        f"{_TRY.get(field, 'openssl pkey -in key.pem -noout')}",
     )
 
 

@@ -38,12 +38,7 @@ class LegacyEncrypted:
 KeyFormat = PlainKey | Encryption | LegacyEncrypted
 
 # The ciphers that OpenSSL writes in DEK-Info, with the octets of their initialization vectors.
-_LEGACY_CIPHERS = {
-    "AES-128-CBC": 16,
-    "AES-192-CBC": 16,
-    "AES-256-CBC": 16,
-    "DES-EDE3-CBC": 8,
-}
+_LEGACY_CIPHERS = {"AES-128-CBC": 16, "AES-192-CBC": 16, "AES-256-CBC": 16, "DES-EDE3-CBC": 8}
 
 
 def format_or_finding(block: Block, field: str) -> KeyFormat | Finding:

@@ -75,8 +75,8 @@ def mismatch(
         return Finding(
             "key_mismatch",
             field,
-            "The private key contains the certificate's public key"
-            f" ({_described(public_key, key_spki)}), but does not match it. The key is damaged.",
+            "The private key contains the certificate's public key "
+            f"({_described(public_key, key_spki)}), but does not match it. The key is damaged.",
             "Use the original key file or a backup of it.",
         )
     return None

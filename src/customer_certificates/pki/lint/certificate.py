@@ -52,8 +52,8 @@ def expired(certificate: Certificate, now: datetime) -> Finding:
     return Finding(
         "expired",
         certificate.field,
-        f"{title(certificate)} expired on {moment(certificate.not_after)},"
-        f" {days(now - certificate.not_after)} ago.",
+        f"{title(certificate)} expired on {moment(certificate.not_after)}, "
+        f"{days(now - certificate.not_after)} ago.",
         "Renew it and send the new certificate. If a CA certificate expired, send the current one.",
     )
 

@@ -96,8 +96,8 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
         yield Finding(
             "lifetime_too_long",
             leaf.field,
-            f"The certificate is valid for {days(lifetime)}. Safari accepts at most"
-            f" {_MOST_DAYS_IN_SAFARI} days from any CA.",
+            f"The certificate is valid for {days(lifetime)}. Safari accepts at most "
+            f"{_MOST_DAYS_IN_SAFARI} days from any CA.",
             _FOR_A_SHORTER_TIME,
             "warning",
         )

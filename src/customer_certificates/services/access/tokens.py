@@ -31,8 +31,8 @@ _Name = Annotated[Name, doc("The purpose of the token.", "backup of the web serv
 _Kind = Annotated[
     TokenKind,
     doc(
-        "user: manages the certificates of one user. operator: manages users and "
-        "everything but keys. terminator: for the machines that terminate TLS.",
+        "user: manages the certificates of one user. operator: manages users and everything but "
+        "keys. terminator: for the machines that terminate TLS.",
         "user",
     ),
 ]
@@ -175,8 +175,8 @@ class Tokens:
             missing = [scope for scope in SCOPES if scope not in principal.scopes]
             if missing:
                 raise Forbidden(
-                    "To revoke other tokens, a token needs every scope. "
-                    f"This one lacks {', '.join(missing)}."
+                    "To revoke other tokens, a token needs every scope. This one lacks "
+                    f"{', '.join(missing)}."
                 )
         with self._database.begin(EVERYBODY) as session:
             token = session.get(Token, token_id, with_for_update=True)

@@ -31,8 +31,8 @@ class AuditView(msgspec.Struct):
     actor_kind: Annotated[
         str,
         doc(
-            "The actor: a token's kind, `open` for any client of a service without "
-            "credentials, `command` for the command line.",
+            "The actor: a token's kind, `open` for any client of a service without credentials, "
+            "`command` for the command line.",
             "open",
         ),
     ]

@@ -15,8 +15,8 @@ WHY: dict[Reason, str] = {
     "expired": "It expired on {not_after:%Y-%m-%d}.",
     "not_yet_valid": "It is not valid before {not_before:%Y-%m-%d}.",
     "chain_expired": "A certificate of its chain expired on {serve_not_after:%Y-%m-%d}.",
-    "chain_not_yet_valid": "A certificate of its chain is not valid before"
-    " {serve_not_before:%Y-%m-%d}.",
+    "chain_not_yet_valid": "A certificate of its chain is not valid before "
+    "{serve_not_before:%Y-%m-%d}.",
 }
 # A certificate may be activated before it is valid. It is served as soon as it is valid.
 _IN_TIME: set[NotServableReason] = {"not_yet_valid", "chain_not_yet_valid"}

@@ -110,6 +110,6 @@ def _too_costly(field: str) -> Finding:
         "key_too_costly",
         field,
         "Reading this took more than 2 seconds of CPU time or 256 MiB of memory.",
-        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and "
-        "certificate. If the key is encrypted, decrypt it first.",
+        "Send an ordinary key (RSA of 2048 to 4096 bits, ECDSA P-256 or P-384) and certificate. If "
+        "the key is encrypted, decrypt it first.",
     )

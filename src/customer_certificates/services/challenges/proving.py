@@ -321,8 +321,8 @@ def _too_many_transfers(hostname: str) -> Conflict:
     finding = Finding(
         "hostname_taken",
         "hostname",
-        f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times "
-        f"within {_TRANSFERS_IN.days} days.",
+        f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times within "
+        f"{_TRANSFERS_IN.days} days.",
         f"Ask an operator to decide: PUT /hostnames/{hostname}.",
     )
     return Conflict(

@@ -95,8 +95,8 @@ def _text(subject: Subject, names: list[str], when: str, now: datetime) -> str:
             "It is served at once. If you no longer use the hostnames, deactivate the certificate",
             f"with PATCH {path}/active",
             "",
-            f"Certificate {subject.certificate_id} of user {subject.user_id}, "
-            f"version {subject.version}",
+            f"Certificate {subject.certificate_id} of user {subject.user_id}, version "
+            f"{subject.version}",
             *([f"SHA-256 {subject.fingerprint_sha256}"] if subject.fingerprint_sha256 else []),
             "",
             "You receive this email because the certificate belongs to your account. To change",

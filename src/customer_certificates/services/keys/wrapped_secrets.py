@@ -41,8 +41,8 @@ class WrappedSecrets:
                 secret = master_key.unwrap(name[2], aad_of(self._purpose, owner_id, version))
             except WrongMasterKey:
                 _log.error(
-                    "The %s %s cannot be unwrapped; it was wrapped by %s. "
-                    "CC_MASTER_KEY or CC_PREVIOUS_MASTER_KEYS must name that key.",
+                    "The %s %s cannot be unwrapped; it was wrapped by %s. CC_MASTER_KEY or "
+                    "CC_PREVIOUS_MASTER_KEYS must name that key.",
                     self._noun,
                     owner_id,
                     master_key_id,

@@ -98,7 +98,7 @@ def exceeded(quota: Quota, limit: int, whose: str = "The user") -> Conflict:
         f"{remedy} Or ask an operator of this service to raise the quota.",
     )
     return Conflict(
-        f"Quota exceeded: {quota} (limit {limit}). Nothing was changed. "
-        "Ask an operator of this service to raise it.",
+        f"Quota exceeded: {quota} (limit {limit}). Nothing was changed. Ask an operator of this "
+        "service to raise it.",
         errors=[finding],
     )

@@ -249,8 +249,8 @@ class Directory:
 
     def _untrusted(self, path: str, reason: str) -> UntrustedError:
         return UntrustedError(
-            f"{self._path / path} {reason}. The agent did not do this. "
-            "Find out why, then delete it."
+            f"{self._path / path} {reason}. The agent did not do this. Find out why, then delete "
+            "it."
         )
 
 

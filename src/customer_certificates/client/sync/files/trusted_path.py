@@ -109,9 +109,9 @@ def _require_trusted(place: Path, status: os.stat_result, path: Path) -> None:
     if not status.st_mode & stat.S_IWOTH and _has_no_other_member(status.st_gid):
         return
     raise UntrustedError(
-        f"Other accounts can write to {place}, so they could replace {path}. "
-        "Choose a folder whose parent folders only root and the agent's account can write to, "
-        f"or remove the permission: chmod go-w {quote(str(place))}"
+        f"Other accounts can write to {place}, so they could replace {path}. Choose a folder whose "
+        "parent folders only root and the agent's account can write to, or remove the permission: "
+        f"chmod go-w {quote(str(place))}"
     )
 
 
@@ -120,9 +120,8 @@ def _why_not_own(path: Path, status: os.stat_result) -> str | None:
     if status.st_uid != own:
         return (
             f"{path} belongs to {_account(status.st_uid)}, and the agent runs as {_account(own)}. "
-            "That account could make the agent write or delete files elsewhere. "
-            "Give the folder to the agent's account: "
-            f"chown -hR {_account(own)} {quoted} && chmod -R go-w {quoted} && "
+            "That account could make the agent write or delete files elsewhere. Give the folder to "
+            f"the agent's account: chown -hR {_account(own)} {quoted} && chmod -R go-w {quoted} && "
             f"rm -f {quoted}/state.sqlite3*. Then start the agent again; --group names the group "
             "that may read the files."
         )

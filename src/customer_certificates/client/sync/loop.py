@@ -176,10 +176,8 @@ class Agent:
             action()
         except Lost as lost:
             retry.fail(str(lost), lost.retry_after)
-        except (Refused, Unreachable) as refused:
-            retry.fail(refused.detail)
-        except PublishingFailure as failure:
-            retry.fail(str(failure))
+        except (Refused, Unreachable, PublishingFailure) as error:
+            retry.fail(str(error))
         except FileNotFoundError as error:
             self._reconciler.restart_feed()
             retry.fail(f"{error.filename} is missing, so all certificates are fetched again")

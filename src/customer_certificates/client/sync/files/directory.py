@@ -147,24 +147,16 @@ class Directory:
 
     def set_access(self, path: str, group: int | None, mode: int) -> None:
         """Sets the group and mode of a file or a folder. Raises OSError."""
-        with self._parent(path) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
-            try:
-                set_access(descriptor, group, mode)
-            finally:
-                os.close(descriptor)
+        with self._entry(path) as descriptor:
+            set_access(descriptor, group, mode)
 
     def sync(self, path: str) -> None:
         """Makes a file or a folder durable; an empty path is the directory. Raises OSError."""
         if not path:
             os.fsync(self.descriptor)
             return
-        with self._parent(path) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with self._entry(path) as descriptor:
+            os.fsync(descriptor)
 
     def entries(self, path: str = "") -> Iterator[tuple[str, os.stat_result]]:
         """Yields all entries below `path`, each folder before its content.
@@ -196,6 +188,16 @@ class Directory:
         folder, _, name = path.rpartition("/")
         with self._opened(folder) as descriptor:
             yield descriptor, name
+
+    @contextmanager
+    def _entry(self, path: str) -> Iterator[int]:
+        """Yields an open file or folder."""
+        with self._parent(path) as (folder, name):
+            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:

@@ -234,10 +234,6 @@ def _access(_: Extensions, value: bytes) -> None:
         der.oid(value, inner[0])
 
 
-def _distribution_points(_: Extensions, value: bytes) -> None:
-    _sequences(value)
-
-
 def _name_constraints(_: Extensions, value: bytes) -> None:
     inner = der.members(value)
     if not inner:
@@ -317,20 +313,20 @@ def _sequences(value: bytes) -> list[list[Part]]:
     return [der.parts(value, start, stop) for _, start, stop in inner]
 
 
-_DECODERS: Mapping[str, tuple[str, Callable[[Extensions, bytes], None]]] = {
+_DECODERS: Mapping[str, tuple[str, Callable[[Extensions, bytes], object]]] = {
     _SUBJECT_KEY: ("subjectKeyIdentifier", _subject_key),
     _KEY_USAGE: ("keyUsage", _key_usage),
     SUBJECT_ALT_NAME: ("subjectAltName", _alternative_names),
     _ISSUER_NAMES: ("issuerAltName", _some_members),
     _BASIC_CONSTRAINTS: ("basicConstraints", _basic_constraints),
     NAME_CONSTRAINTS: ("nameConstraints", _name_constraints),
-    "2.5.29.31": ("cRLDistributionPoints", _distribution_points),
+    "2.5.29.31": ("cRLDistributionPoints", lambda _, value: _sequences(value)),
     "2.5.29.32": ("certificatePolicies", _policies),
     "2.5.29.33": ("policyMappings", _mappings),
     "2.5.29.35": ("authorityKeyIdentifier", _authority_key),
     POLICY_CONSTRAINTS: ("policyConstraints", _some_members),
     "2.5.29.37": ("extendedKeyUsage", _purposes),
-    _FRESHEST_CRL: ("freshestCRL", _distribution_points),
+    _FRESHEST_CRL: ("freshestCRL", lambda _, value: _sequences(value)),
     "2.5.29.54": ("inhibitAnyPolicy", _inhibit_any),
     "1.3.6.1.5.5.7.1.1": ("authorityInfoAccess", _access),
     _SUBJECT_ACCESS: ("subjectInfoAccess", _access),

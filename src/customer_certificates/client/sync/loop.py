@@ -148,7 +148,9 @@ class Agent:
             if self._reconciler.is_publishable():
                 self._attempt(self._publishing, self._publisher.publish)
             if self._publisher.is_published():
-                self._attempt(self._removal, self._remove_unused_files)
+                self._attempt(
+                    self._removal, lambda: self._reconciler.remove_unused_files(self._now())
+                )
             self._attempt(self._reporting, self._report)
         self._attempt(self._status_writing, self._write_status)
 
@@ -204,9 +206,6 @@ class Agent:
     def _apply_validity(self) -> None:
         if self._reconciler.apply_validity(self._now()):
             self._counts = None
-
-    def _remove_unused_files(self) -> None:
-        self._reconciler.remove_unused_files(self._now())
 
     def _report(self) -> None:
         """Reports certificates as served only after the server loaded them."""

@@ -128,12 +128,8 @@ def _about_trust(path: Path) -> Iterator[Finding]:
         )
         yield Finding("chain_incomplete", last.field, detail, hint)
     elif path.trust in ("private", "self_signed"):
-        origin = (
-            "The certificate is self-signed."
-            if path.trust == "self_signed"
-            else "The certificate is from a private CA."
-        )
-        detail = f"{origin} Browsers do not trust it."
+        origin = "self-signed" if path.trust == "self_signed" else "from a private CA"
+        detail = f"The certificate is {origin}. Browsers do not trust it."
         hint = "No action needed if your clients trust this CA. Otherwise use a public CA."
         yield Finding("untrusted", path.certificates[0].field, detail, hint, "warning")
 
@@ -162,9 +158,8 @@ def _about_order(
     if is_leaf_late or found != sorted(found):
         detail = f"The certificates are not in order: {', then '.join(map(title, served))}."
         hint = "No action needed. The service serves them in this order."
-        yield Finding(
-            "chain_unordered", (uploaded[found[0]] if found else leaf).field, detail, hint, "info"
-        )
+        misplaced = uploaded[found[0]] if found else leaf
+        yield Finding("chain_unordered", misplaced.field, detail, hint, "info")
 
 
 def _place(certificate: Certificate) -> tuple[bool, int]:

@@ -105,9 +105,8 @@ class PathSearch:
         ends = [end for fault in found if (end := ends_at(fault)) is not None]
         for depth, authority in enumerate(whole[1:], 1):
             if not may_issue_for_servers(authority):
-                faults.append(
-                    f"{title(authority)} may not issue certificates for servers (extendedKeyUsage)"
-                )
+                fault = "may not issue certificates for servers (extendedKeyUsage)"
+                faults.append(f"{title(authority)} {fault}")
                 ends.append(depth)
         if not root.is_valid(self._at):
             span = f"from {moment(root.not_before)} to {moment(root.not_after)}"

@@ -36,10 +36,8 @@ def unknown_encryption(algorithm: str, field: str) -> Finding:
 def several(algorithms: Sequence[str], field: str) -> Finding:
     """Returns `key_invalid` for several different keys of these `algorithms`."""
     more = ", …" if len(algorithms) > _MOST_NAMED else ""
-    detail = (
-        f"{field} contains {len(algorithms)} different private keys "
-        f"({', '.join(algorithms[:_MOST_NAMED])}{more})."
-    )
+    names = ", ".join(algorithms[:_MOST_NAMED]) + more
+    detail = f"{field} contains {len(algorithms)} different private keys ({names})."
     return invalid(detail, "Send only the key that belongs to the certificate.", field)
 
 
@@ -47,19 +45,16 @@ def encrypted(field: str) -> Finding:
     """Returns `key_encrypted`: the request has no passphrase."""
     what = "The private key" if field == "private_key" else field
     detail = f"{what} is encrypted and the request has no passphrase."
-    hint = "Send passphrase, or decrypt it first: " + _OPEN.get(
-        field, "openssl pkey -in key.pem -out plain.pem"
-    )
+    command = _OPEN.get(field, "openssl pkey -in key.pem -out plain.pem")
+    hint = f"Send passphrase, or decrypt it first: {command}"
     return Finding("key_encrypted", "passphrase" if field == "pkcs12" else field, detail, hint)
 
 
 def passphrase_wrong(field: str) -> Finding:
     """Returns `passphrase_wrong`, which cannot be told apart from damage to `field`."""
     detail = f"The passphrase does not decrypt {field}, or {field} is damaged."
-    hint = (
-        "Check upper case and spaces. Test it: "
-        f"{_TRY.get(field, 'openssl pkey -in key.pem -noout')}"
-    )
+    command = _TRY.get(field, "openssl pkey -in key.pem -noout")
+    hint = f"Check upper case and spaces. Test it: {command}"
     return Finding("passphrase_wrong", "passphrase", detail, hint)
 
 

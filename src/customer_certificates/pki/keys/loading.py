@@ -51,11 +51,9 @@ def format_or_finding(block: Block, field: str) -> KeyFormat | Finding:
     if "DEK-Info" in headers:
         return _legacy_encrypted(block, headers["DEK-Info"], field)
     if block.label == "OPENSSH PRIVATE KEY":
-        return key_findings.invalid(
-            "The private key is an OpenSSH key, which is meant for SSH logins.",
-            "If it belongs to the certificate, convert it: ssh-keygen -p -m PKCS8 -f key",
-            field,
-        )
+        detail = "The private key is an OpenSSH key, which is meant for SSH logins."
+        hint = "If it belongs to the certificate, convert it: ssh-keygen -p -m PKCS8 -f key"
+        return key_findings.invalid(detail, hint, field)
     try:
         return format_of(block.der)
     except NotAKey as error:

@@ -141,9 +141,8 @@ def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
         yield _eku_invalid(leaf, detail)
     eku = leaf.extensions.eku
     if eku and _FOR_OCSP in eku:
-        yield _eku_invalid(
-            leaf, "The certificate may also sign OCSP responses. Firefox rejects it."
-        )
+        detail = "The certificate may also sign OCSP responses. Firefox rejects it."
+        yield _eku_invalid(leaf, detail)
     if eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")

@@ -15,6 +15,7 @@ _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _LARGEST_BYTES = 1 << 24
+_UNEXPECTED = "The agent did not do this. Find out why, then"
 
 
 class UntrustedError(OSError):
@@ -45,12 +46,6 @@ class Directory:
         """Opens the directory at `path`, of any owner. Raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return cls(descriptor, path, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -244,16 +239,13 @@ class Directory:
             raise self._untrusted(path, "belongs to another account")
         if status.st_mode & _BY_OTHERS and not stat.S_ISLNK(status.st_mode):
             place = quote(str(self._path / path))
+            reason = "can be written by other accounts"
             raise UntrustedError(
-                f"{self._path / path} can be written by other accounts. The agent did not do "
-                f"this. Find out why, then run: chmod go-w {place}"
+                f"{self._path / path} {reason}. {_UNEXPECTED} run: chmod go-w {place}"
             )
 
     def _untrusted(self, path: str, reason: str) -> UntrustedError:
-        return UntrustedError(
-            f"{self._path / path} {reason}. The agent did not do this. Find out why, then delete "
-            "it."
-        )
+        return UntrustedError(f"{self._path / path} {reason}. {_UNEXPECTED} delete it.")
 
 
 def set_access(descriptor: int, group: int | None, mode: int) -> None:

@@ -7,7 +7,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -65,9 +65,8 @@ class Folder:
             except UntrustedError as error:
                 raise FolderError(str(error)) from None
             except OSError as error:
-                raise FolderError(
-                    f"{root} cannot be written to: {error.strerror or error}"
-                ) from None
+                reason = error.strerror or error
+                raise FolderError(f"{root} cannot be written to: {reason}") from None
             self._held = stack.pop_all()
 
     def close(self) -> None:
@@ -283,7 +282,7 @@ class _Staged(NamedTuple):
 
 def is_in_use(root: Path) -> bool:
     """Returns whether an agent is using the folder `root`. Raises OSError."""
-    with suppress(FileNotFoundError), Directory.to_read(root) as directory:
+    with suppress(FileNotFoundError), closing(Directory.to_read(root)) as directory:
         descriptor = directory.open(_LOCK)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

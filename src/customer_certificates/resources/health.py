@@ -8,7 +8,9 @@ from falcon import Request, Response
 from ..services.access.permissions import ANYBODY
 from ..services.health import Health, HealthView, ReadyView
 from ..services.schema import doc
+from ..web import responses
 from ..web.operations import Answer, operation
+from ..web.resource import Resource
 
 
 class Alive(msgspec.Struct):
@@ -17,11 +19,8 @@ class Alive(msgspec.Struct):
     api: Annotated[int, doc("This service.", ge=1, le=1)] = 1
 
 
-class HealthcheckResource:
+class HealthcheckResource(Resource[Health]):
     """The health of the service. Without the cache, the service is only slower."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
 
     @operation(
         "Check the health of the service",
@@ -36,12 +35,11 @@ class HealthcheckResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        health = self._health.check()
+        health = self._service.check()
         if not health.database:
             resp.status = 503
             resp.set_header("Retry-After", "1")
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(health)
+        responses.send_uncached(resp, health)
 
     on_head = on_get
 
@@ -56,17 +54,13 @@ class LivezResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(Alive())
+        responses.send_uncached(resp, Alive())
 
     on_head = on_get
 
 
-class ReadyzResource:
+class ReadyzResource(Resource[Health]):
     """The readiness of this process, for load balancers."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
 
     @operation(
         "Check that the process is ready for requests",
@@ -81,11 +75,10 @@ class ReadyzResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        ready = self._health.readiness()
+        ready = self._service.readiness()
         if not (ready.api and ready.database):
             resp.status = 503
             resp.set_header("Retry-After", "1")
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(ready)
+        responses.send_uncached(resp, ready)
 
     on_head = on_get

@@ -12,7 +12,15 @@ from ..errors import Finding, Refusal
 from ..services.access.permissions import Permission
 from . import api_data
 from .event_descriptions import webhooks
-from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, permission_of
+from .operations import (
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Answer,
+    Operation,
+    Parameter,
+    permission_of,
+)
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 # A URI template and the class of its resource.
@@ -28,6 +36,7 @@ _ANY_REQUEST: _Refusals = (
 )
 _ANY_BODY: _Refusals = (errors.Malformed, errors.TooSlow, errors.TooLarge, errors.Invalid)
 _IF_REPEATABLE: _Refusals = (errors.Conflict, errors.Invalid)
+_NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.")
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
     errors.Unauthenticated: ["WWW-Authenticate"],
     errors.TooManyRequests: ["Retry-After"],
@@ -128,7 +137,9 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         described["requestBody"] = {"required": True, "content": content}
     described["security"] = _security(permission)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
-    headers = ("Idempotency-Replayed",) if repeatable else ()
+    answers = dict(operation.answers)
+    if IF_NONE_MATCH in operation.parameters:
+        answers[304] = _NOT_MODIFIED
     refusals = {
         *operation.refusals,
         *(() if permission.anybody else (errors.Unauthenticated,)),
@@ -138,11 +149,11 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         *((errors.Unavailable,) if operation.asks_database else ()),
     }
     described["responses"] = {
-        **{str(status): _answer(answer, *headers) for status, answer in operation.answers.items()},
+        **{str(status): _answer(status, answers[status], operation) for status in answers},
         **{
             str(status): {"$ref": f"#/components/responses/{kind.__name__}"}
             for kind, status in STATUSES.items()
-            if kind in refusals and status not in operation.answers
+            if kind in refusals and status not in answers
         },
     }
     return described
@@ -171,10 +182,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer, *headers: str) -> dict[str, Any]:
+def _answer(status: int, answer: Answer, operation: Operation) -> dict[str, Any]:
+    is_conditional = IF_NONE_MATCH in operation.parameters or IF_MATCH in operation.parameters
+    tag = ("ETag",) if is_conditional and status in (200, 304) else ()
+    replayed = ("Idempotency-Replayed",) if IDEMPOTENCY_KEY in operation.parameters else ()
     described: dict[str, Any] = {
         "description": answer.description,
-        "headers": _headers(*answer.headers, *headers),
+        "headers": _headers(*tag, *answer.headers, *replayed),
     }
     if answer.kind is not None:
         described["content"] = _content(answer.kind)

@@ -33,8 +33,6 @@ class UserAuditResource(Resource[AuditPages]):
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         _answer(self._service, req, resp, user_id)
 
-    on_head = on_get
-
 
 class AuditResource(Resource[AuditPages]):
     """The audit log of the service."""
@@ -48,8 +46,6 @@ class AuditResource(Resource[AuditPages]):
     )
     def on_get(self, req: Request, resp: Response) -> None:
         _answer(self._service, req, resp, NOBODY)
-
-    on_head = on_get
 
 
 def _answer(audit: AuditPages, req: Request, resp: Response, chain: int) -> None:

@@ -40,8 +40,6 @@ class ChallengeResource(Resource[Challenges]):
     def on_get(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
         responses.send_uncached(resp, self._service.get(user_id, hostname))
 
-    on_head = on_get
-
     @operation(
         "Delete a challenge",
         {204: Answer("Deleted. Its records are no longer valid as proof.")},

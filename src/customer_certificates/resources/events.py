@@ -26,5 +26,3 @@ class EventsResource(Resource[EventPages]):
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         page = self._service.page(user_id, *pagination.requested(req))
         pagination.send(req, resp, page)
-
-    on_head = on_get

@@ -43,8 +43,6 @@ class ExpiringResource(Resource[Expiring]):
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)
 
-    on_head = on_get
-
 
 class ExpirySettingsResource(Resource[Expiring]):
     """The expiry notice settings of a user."""
@@ -58,8 +56,6 @@ class ExpirySettingsResource(Resource[Expiring]):
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         etags.answer(req, resp, self._service.settings(user_id))
-
-    on_head = on_get
 
     @operation(
         "Set when the user gets expiry notices",

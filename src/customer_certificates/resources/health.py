@@ -36,12 +36,7 @@ class HealthcheckResource(Resource[Health]):
     )
     def on_get(self, _req: Request, resp: Response) -> None:
         health = self._service.check()
-        if not health.database:
-            resp.status = 503
-            resp.set_header("Retry-After", "1")
-        responses.send_uncached(resp, health)
-
-    on_head = on_get
+        _send(resp, health, is_ok=bool(health.database))
 
 
 class LivezResource:
@@ -76,9 +71,12 @@ class ReadyzResource(Resource[Health]):
     )
     def on_get(self, _req: Request, resp: Response) -> None:
         ready = self._service.readiness()
-        if not (ready.api and ready.database):
-            resp.status = 503
-            resp.set_header("Retry-After", "1")
-        responses.send_uncached(resp, ready)
+        _send(resp, ready, is_ok=bool(ready.api and ready.database))
 
-    on_head = on_get
+
+def _send(resp: Response, view: object, *, is_ok: bool) -> None:
+    """Responds with `view`, and with 503 if the service does not work."""
+    if not is_ok:
+        resp.status = 503
+        resp.set_header("Retry-After", "1")
+    responses.send_uncached(resp, view)

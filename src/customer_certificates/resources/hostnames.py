@@ -41,8 +41,6 @@ class UserHostnamesResource(Resource[HostnameOwners]):
         pagination.link_next(req, resp, next_after)
         responses.send_uncached(resp, views)
 
-    on_head = on_get
-
 
 class UserHostnameResource(Resource[HostnameOwners]):
     """One hostname of a user."""
@@ -80,8 +78,6 @@ class HostnamesResource(Resource[HostnameOwners]):
         views, next_after = self._service.page(None, after, limit)
         pagination.link_next(req, resp, next_after)
         responses.send_uncached(resp, views)
-
-    on_head = on_get
 
 
 class HostnameResource(Resource[HostnameOwners]):

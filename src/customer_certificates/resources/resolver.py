@@ -42,5 +42,3 @@ class ResolveResource(Resource[Resolver]):
         query.check()
         resolved = self._service.resolve(req.context.principal, hostname, key_type)
         responses.send_uncached(resp, resolved)
-
-    on_head = on_get

@@ -82,6 +82,7 @@ class CaddyResource(Resource[Terminators]):
     A status other than 200 and 204 would abort the handshake, for names of other sites too.
     """
 
+    has_head = False
     speaks_json = False
     is_silent_beyond_limits = True
 
@@ -113,6 +114,7 @@ class CaddyResource(Resource[Terminators]):
 class CaddyAskResource(Resource[Terminators]):
     """The permission endpoint for Caddy's on-demand TLS."""
 
+    has_head = False
     speaks_json = False
 
     @operation(
@@ -134,6 +136,8 @@ class CaddyAskResource(Resource[Terminators]):
 
 class FeedResource(Resource[Feed]):
     """The feed that agents follow."""
+
+    has_head = False
 
     @operation(
         "Follow the feed of active certificates",
@@ -192,8 +196,6 @@ class TerminatorsResource(Resource[TerminatorPages]):
         pagination.link_next(req, resp, next_after)
         responses.send_uncached(resp, terminators)
 
-    on_head = on_get
-
 
 class TerminatorResource(Resource[TerminatorReports]):
     """One terminator."""
@@ -213,6 +215,8 @@ class TerminatorResource(Resource[TerminatorReports]):
 
 class TraefikResource(Resource[Terminators]):
     """The endpoint for Traefik's HTTP provider."""
+
+    has_head = False
 
     @operation(
         "Get all certificates and keys for Traefik",

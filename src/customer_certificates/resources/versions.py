@@ -32,8 +32,6 @@ class VersionsResource(Resource[Versions]):
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         resp.data = encode(self._service.all(user_id, certificate_id))
 
-    on_head = on_get
-
 
 class RollbackResource(Resource[Versions]):
     """The rollback to an earlier version."""

@@ -87,8 +87,6 @@ class WebhooksResource(_WebhooksBase):
         page = self._service.page(user_id, *pagination.requested(req))
         pagination.send(req, resp, page)
 
-    on_head = on_get
-
 
 class WebhookResource(_WebhooksBase):
     """One endpoint."""
@@ -101,8 +99,6 @@ class WebhookResource(_WebhooksBase):
     )
     def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
         etags.answer(req, resp, self._service.get(user_id, webhook_id))
-
-    on_head = on_get
 
     @operation(
         "Update, pause or resume a webhook",
@@ -186,8 +182,6 @@ class DeliveriesResource(_DeliveriesBase):
         query.check()
         page = self._service.page(user_id, webhook_id, status, after, limit)
         pagination.send(req, resp, page)
-
-    on_head = on_get
 
 
 class RedeliveryResource(_DeliveriesBase):

@@ -71,8 +71,6 @@ class EmailVerificationLinkResource(Resource[EmailVerifications]):
         else:
             verification_page.send_question(resp, address)
 
-    on_head = on_get
-
     @operation(
         "Verify the email address of a verification link",
         {200: _PAGE, 404: _NOT_VALID},

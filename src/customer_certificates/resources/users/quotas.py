@@ -25,8 +25,6 @@ class QuotasResource(Resource[Quotas]):
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         etags.answer(req, resp, self._service.of(user_id))
 
-    on_head = on_get
-
     @operation(
         "Set the user's quotas",
         {200: Answer("The updated quotas.", QuotasView)},

@@ -55,8 +55,6 @@ class TokensResource(Resource[Tokens]):
         resp.set_header("Cache-Control", "no-store")
         pagination.send(req, resp, page)
 
-    on_head = on_get
-
 
 class TokenResource(Resource[Tokens]):
     """One token."""

@@ -72,8 +72,6 @@ class UsersResource(Resource[Users]):
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)
 
-    on_head = on_get
-
 
 class UserResource(Resource[Users]):
     """One user."""
@@ -87,8 +85,6 @@ class UserResource(Resource[Users]):
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         etags.answer(req, resp, self._service.get(user_id, req.context.principal.target_user))
-
-    on_head = on_get
 
     @operation(
         "Update a user",

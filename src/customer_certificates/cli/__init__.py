@@ -133,9 +133,8 @@ def create_token(
     Works only in the profile prd: the profiles lcl and tst require no tokens.
     """
     if not operator:
-        raise typer.BadParameter(
-            "The command creates operator tokens only. Pass --operator.", param_hint="--operator"
-        )
+        detail = "The command creates operator tokens only. Pass --operator."
+        raise typer.BadParameter(detail, param_hint="--operator")
     from ..services.access.tokens import NewToken
 
     new = NewToken(name=name, kind="operator", expires_in_days=expires_in_days)

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 # The key needs no secrecy: no client trusts these certificates. Key and signatures are fixed, so a
 # placeholder has the same bytes in every process.
-_KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"placeholder").digest())
-_KEY_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"placeholder").digest())
+_KEY_PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 _START = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_REMEMBERED = 10_000
 
@@ -23,11 +23,11 @@ def placeholder(hostname: str) -> tuple[str, str]:
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(x509.Name([]))
-        .public_key(_KEY.public_key())
+        .public_key(KEY.public_key())
         .serial_number(1)
         .not_valid_before(_START)
         .not_valid_after(_START + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=True)
-        .sign(_KEY, None)
+        .sign(KEY, None)
     )
     return certificate.public_bytes(Encoding.PEM).decode(), _KEY_PEM

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
+from ssl import PEM_cert_to_DER_cert
 
 from OpenSSL import SSL, crypto
 
@@ -10,6 +11,8 @@ from ..errors import Finding
 from .chain.trust_store import Roots
 from .keys.cost_limits import NEW_KEY, unusable
 from .keys.public_keys import EXPLICIT_CURVE, PrivateKey, key_algorithm
+from .placeholders import KEY, placeholder
+from .submission import Fault
 from .text import shown
 from .x509.certificate import Certificate
 
@@ -17,7 +20,13 @@ from .x509.certificate import Certificate
 _CIPHERS = b"DEFAULT:@SECLEVEL=2"
 _MOST_REMEMBERED = 64
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
-_Authorities = tuple[bytes, ...]
+_LOAD, _HANDSHAKE = "cannot load it", "fail at handshakes with it"
+# The library raised another exception, because of the certificate.
+_UNSUPPORTED = _LOAD, "unsupported"
+_Kind = tuple[str, bool]
+# The kinds of leaves whose handshakes passed. They are not tried again: a handshake costs half as
+# much as all other checks.
+_passed = set[_Kind]()
 
 _ASK_FOR_ANOTHER = "Have it reissued for a new key, RSA-2048 or ECDSA P-256."
 # OpenSSL's reason: its meaning, and the hint.
@@ -64,23 +73,24 @@ def _is_root(certificate: Certificate, roots: Roots) -> bool:
     return any(root.spki == certificate.spki for root in roots.named(certificate.subject))
 
 
-def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tuple[Finding, ...]:
+def check_servable(
+    served: Sequence[Certificate], own: Fault | None, *, has_key: bool
+) -> tuple[Finding, ...]:
     """Returns `not_servable` if a server cannot load the chain, or handshakes fail. Never raises.
 
-    `served` is the chain, leaf first, and `key` its private key. Without a key (it was rejected),
-    only the certificates are loaded. If the certificate is for RSASSA-PSS only, `key_invalid` says
-    so too.
+    `served` is the chain, leaf first, and `own` the `leaf_fault`. Without a key (it was rejected),
+    handshakes are not considered. If the certificate is for RSASSA-PSS only, `key_invalid` says so
+    too.
     """
     leaf, *authorities = served
-    try:
-        fault = _fault(leaf, tuple(authority.der for authority in authorities), key)
-        # OpenSSL recognizes a named curve by its parameters. Clients reject explicit parameters.
-        if any(EXPLICIT_CURVE in certificate.spki for certificate in served):
-            fault = "fail at handshakes with it", "explicit curve"
-    except MemoryError:
-        raise
-    except Exception:  # any exception of the library is caused by the certificate
-        fault = "cannot load it", "unsupported"
+    fault = own
+    above = _authorities_fault(*(authority.der for authority in authorities))
+    # A server loads the authorities before the leaf. In a handshake, it checks them after it.
+    if above and (above[0] == _LOAD or (has_key and not own)):
+        fault = above
+    # OpenSSL recognizes a named curve by its parameters. Clients reject explicit parameters.
+    if fault != _UNSUPPORTED and any(EXPLICIT_CURVE in certificate.spki for certificate in served):
+        fault = _HANDSHAKE, "explicit curve"
     if fault is None:
         return ()
     step, reason = fault
@@ -90,40 +100,57 @@ def check_servable(served: Sequence[Certificate], key: PrivateKey | None) -> tup
     return (unusable("RSASSA-PSS", leaf.field), found) if is_pss else (found,)
 
 
+def leaf_fault(leaf: Certificate, key: PrivateKey | None) -> Fault | None:
+    """Returns why a server cannot serve `leaf` alone. Never raises.
+
+    Without a key, the leaf is only loaded.
+    """
+    return _fault((), leaf.der, key, _kind(leaf))
+
+
+# The same intermediates come with many leaves.
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _authorities_fault(*authorities: bytes) -> Fault | None:
+    """Returns why a server cannot serve `authorities` (DER) above any leaf. Never raises."""
+    return _fault(authorities, *_PLACEHOLDER, None) if authorities else None
+
+
 def _fault(
-    leaf: Certificate, authorities: _Authorities, key: PrivateKey | None
-) -> tuple[str, str] | None:
-    """Returns the step at which a server fails and OpenSSL's reason; None if it succeeds."""
+    authorities: Sequence[bytes], leaf: bytes, key: PrivateKey | None, kind: _Kind | None
+) -> Fault | None:
     try:
-        context = _context(authorities)
+        context = _context(authorities) if authorities else _ALONE
         server = _loaded(context, leaf, key)
+        # Some certificates work with TLS 1.3 only.
+        if key is None or kind in _passed or not _refusal(server, _HELLO_TLS_1_2):
+            reason = None
+        else:
+            reason = _refusal(_loaded(context, leaf, key), _HELLO)
     except (SSL.Error, crypto.Error) as error:
-        return "cannot load it", _reason(error)
-    kind = _kind(leaf)
-    if key is None or kind in context.passed:
-        return None
-    # Some certificates work with TLS 1.3 only.
-    if _refusal(server, _HELLO_TLS_1_2):
-        reason = _refusal(_loaded(context, leaf, key), _HELLO)
-        if reason:
-            return "fail at handshakes with it", reason
-    if kind:
-        context.passed.add(kind)
+        return _LOAD, _reason(error)
+    except MemoryError:
+        raise
+    except Exception:  # any exception of the library is caused by the certificate
+        return _UNSUPPORTED
+    if reason:
+        return _HANDSHAKE, reason
+    if key and kind:
+        _passed.add(kind)
     return None
 
 
-def _loaded(context: "_Context", leaf: Certificate, key: PrivateKey | None) -> SSL.Connection:
+def _loaded(context: SSL.Context, leaf: bytes, key: PrivateKey | None) -> SSL.Connection:
     """Returns a server with its certificate and key. Raises SSL.Error, crypto.Error."""
     server = SSL.Connection(context)
-    server.use_certificate(_load(leaf.der))
+    server.use_certificate(_load(leaf))
     if key is not None:
         # OpenSSL compares the key with the certificate.
         server.use_privatekey(key)
     return server
 
 
-def _kind(leaf: Certificate) -> tuple[str, bool] | None:
-    """Returns what decides a handshake, for certificates with the same chain.
+def _kind(leaf: Certificate) -> _Kind | None:
+    """Returns what decides a handshake of a leaf alone.
 
     These are the algorithm and size of the key, and whether it may sign. None if the key is encoded
     in an unusual way.
@@ -151,24 +178,15 @@ def _refusal(server: SSL.Connection, hello: bytes) -> str | None:
     return None
 
 
-class _Context(SSL.Context):
-    """A server context with one chain, and the kinds of certificates whose handshakes passed.
-
-    Those are not tried again: a handshake costs half as much as all other checks.
-    """
-
-    def __init__(self, authorities: _Authorities) -> None:
-        super().__init__(SSL.TLS_METHOD)
-        self.passed: set[tuple[str, bool]] = set()
-        self.set_cipher_list(_CIPHERS)
-        self.set_options(SSL.OP_NO_TICKET)
-        self.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        for authority in authorities:
-            self.add_extra_chain_cert(_load(authority))
-
-
-# The same intermediates come with many leaves.
-_context = lru_cache(maxsize=_MOST_REMEMBERED)(_Context)
+def _context(authorities: Sequence[bytes]) -> SSL.Context:
+    """Returns a server context with these above its leaf."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_cipher_list(_CIPHERS)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    for authority in authorities:
+        context.add_extra_chain_cert(_load(authority))
+    return context
 
 
 def _hello(newest: int) -> bytes:
@@ -198,4 +216,6 @@ def _reason(error: SSL.Error | crypto.Error) -> str:
 # Created before the sandbox forks. TLS 1.2 costs a server half as much as TLS 1.3.
 _HELLO_TLS_1_2 = _hello(SSL.TLS1_2_VERSION)
 _HELLO = _hello(SSL.TLS1_3_VERSION)
-_context(())
+_ALONE = _context(())
+# Its handshakes fail only because of the authorities above it.
+_PLACEHOLDER = PEM_cert_to_DER_cert(placeholder("localhost")[0]), KEY

@@ -92,25 +92,41 @@ class Intermediate(msgspec.Struct, frozen=True):
     der: bytes
 
 
-class ValidationResult(msgspec.Struct, frozen=True):
-    """The result of a validation. If `leaf` is None, no certificate could be used.
+# Why TLS servers cannot serve a certificate: the step at which they fail, and OpenSSL's reason.
+Fault = tuple[str, str]
 
-    `chain_pem` is the chain to serve: leaf first, in order, without the root. `private_key` is
-    unencrypted PKCS#8 (DER), or the input if it could not be read. `body` and `chain` are the texts
-    to store: the certificates in PEM, in their order, or the input if a part of it could not be
-    read. The certificates of a PKCS#12 file are in `body`.
 
-    `intermediates` are those of the chain that may complete other chains. `missing_issuer` is the
-    `subject_hash` of the missing Intermediate. All of `chain_pem` is valid from `serve_not_before`
-    to `serve_not_after`. `proves_hostnames`: the chain ends in a bundled public root, and the
-    certificate is for servers.
+class SentChain(msgspec.Struct, frozen=True, array_like=True):
+    """The certificates of an upload, leaf first, without its key: enough to complete the chain.
+
+    Each is its DER, and its field and number. `fault` is that of the leaf. `has_key`: its key was
+    sent.
+    """
+
+    certificates: tuple[tuple[bytes, str, int], ...]
+    fault: Fault | None
+    has_key: bool
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """An upload with an incomplete chain, and the findings before and after those about it."""
+
+    sent: SentChain
+    before: tuple[Finding, ...]
+    after: tuple[Finding, ...]
+
+
+class ChainResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a ValidationResult that depends on the chain. `findings` are about the chain.
+
+    `chain_pem` is the chain to serve: leaf first, in order, without the root. `intermediates` are
+    those of the chain that may complete other chains. `missing_issuer` is the `subject_hash` of the
+    missing Intermediate. All of `chain_pem` is valid from `serve_not_before` to `serve_not_after`.
+    `proves_hostnames`: the chain ends in a bundled public root, and the certificate is for servers.
     """
 
     findings: tuple[Finding, ...]
     trust: Trust
-    body: str
-    private_key: Secret
-    leaf: Leaf | None = None
     chain_pem: str | None = None
     intermediates: tuple[Intermediate, ...] = ()
     missing_issuer: str | None = None
@@ -118,4 +134,19 @@ class ValidationResult(msgspec.Struct, frozen=True):
     serve_not_after: datetime | None = None
     not_servable: NotServable | None = None
     proves_hostnames: bool = False
+
+
+class ValidationResult(ChainResult, frozen=True, kw_only=True):
+    """The result of a validation. If `leaf` is None, no certificate could be used.
+
+    `findings` are all findings. `private_key` is unencrypted PKCS#8 (DER), or the input if it could
+    not be read. `body` and `chain` are the texts to store: the certificates in PEM, in their order,
+    or the input if a part of it could not be read. The certificates of a PKCS#12 file are in
+    `body`. `unfinished` is set if an issuer is missing.
+    """
+
+    body: str
+    private_key: Secret
+    leaf: Leaf | None = None
     chain: str | None = None
+    unfinished: Unfinished | None = None

@@ -1,8 +1,9 @@
 """Validates an upload: findings, trust, and what to store and serve."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import starmap
 
 import msgspec
 
@@ -21,8 +22,15 @@ from .keys.weak_keys import weak_primes, weakness
 from .lint.chain import check_chain
 from .lint.leaf import check_leaf, is_for_servers
 from .pem.reader import CERTIFICATE_LABELS, Block, read_pem
-from .servability import check_servable, needed_of
-from .submission import Intermediate, Submission, ValidationResult
+from .servability import check_servable, leaf_fault, needed_of
+from .submission import (
+    ChainResult,
+    Intermediate,
+    SentChain,
+    Submission,
+    Unfinished,
+    ValidationResult,
+)
 from .x509 import certificate as certificates
 from .x509.certificate import Certificate
 
@@ -31,12 +39,19 @@ MOST_UNREAD_BYTES = 16 * 1024
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
-    """A validation to run. `known` are intermediates (DER) that may complete the chain."""
+class Request(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A validation to run."""
 
     submission: Submission
     now: datetime
-    known: tuple[bytes, ...] = ()
+
+
+class Completion(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A chain to complete. `known` are intermediates (DER) that may complete it."""
+
+    sent: SentChain
+    now: datetime
+    known: tuple[bytes, ...]
 
 
 class Validator:
@@ -51,9 +66,11 @@ class Validator:
         self._roots = Roots.from_pem(roots_pem, proving_pem)
 
     def __call__(self, request: bytes) -> bytes:
-        """Returns an encoded ValidationResult for an encoded Request."""
+        """Returns the encoded result for an encoded Request or Completion."""
         decoded = _requests.decode(request)
-        return encode(validate(decoded.submission, decoded.now, self._roots, decoded.known))
+        if isinstance(decoded, Request):
+            return encode(validate(decoded.submission, decoded.now, self._roots))
+        return encode(complete_chain(decoded.sent, decoded.known, decoded.now, self._roots))
 
 
 class TrustedRoots(msgspec.Struct, frozen=True, array_like=True):
@@ -77,17 +94,16 @@ def _revealed(secret: object) -> bytes:
 
 
 encode = msgspec.msgpack.Encoder(enc_hook=_revealed).encode
-_requests = msgspec.msgpack.Decoder(Request)
+_requests = msgspec.msgpack.Decoder(Request | Completion)
 decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secret(key)).decode
+_decode_chain = msgspec.msgpack.Decoder(ChainResult).decode
 
 
-def validate(
-    submission: Submission, now: datetime, roots: Roots, known: Sequence[bytes] = ()
-) -> ValidationResult:
+def validate(submission: Submission, now: datetime, roots: Roots) -> ValidationResult:
     """Returns the validation result of `submission` at the time `now`. Never raises.
 
-    `known` are intermediates (DER) that may complete the chain. Input with a cost that is known in
-    advance is rejected. Other hostile input can still take much time or memory.
+    Input with a cost that is known in advance is rejected. Other hostile input can still take much
+    time or memory.
     """
     upload = _read(submission)
     key = upload.key
@@ -98,38 +114,78 @@ def validate(
     findings = [*upload.findings, *leaf_findings]
     if key is None and len(private_key.reveal()) > MOST_UNREAD_BYTES:
         findings.append(_too_long(key_field))
+    result = ValidationResult(
+        findings=_in_order(findings),
+        trust="unreadable",
+        body=upload.body,
+        private_key=private_key,
+        chain=upload.chain,
+    )
     if leaf is None:
-        return ValidationResult(
-            _in_order(findings), "unreadable", upload.body, private_key, chain=upload.chain
-        )
+        return result
     mismatch = _mismatch(leaf, key, key_field)
     servable_key = key if leaf.public_key and not mismatch else None
-    chain = _complete_chain(leaf, upload, known, roots, now)
-    unloadable = check_servable(chain.served, servable_key) if leaf.public_key else ()
-    findings += [*mismatch, *_lint(leaf, chain, now), *unloadable, *_weak_key(leaf, key, key_field)]
-    return ValidationResult(
-        _in_order(findings),
-        chain.trust,
-        upload.body,
-        private_key,
-        certificates.leaf_view(leaf),
-        "".join(certificates.pem_of(certificate.der) for certificate in chain.served),
-        _intermediates(chain),
-        chain.missing_issuer,
-        *_serve_window(chain, roots),
-        "not_loadable" if unloadable else None if servable_key else "no_key",
-        _proves_hostnames(leaf, chain, roots),
-        upload.chain,
+    whole = [leaf, *(sent for sent in upload.certificates if sent is not leaf)]
+    sent = SentChain(
+        tuple((sent.der, sent.field, sent.number) for sent in whole),
+        leaf_fault(leaf, servable_key) if leaf.public_key else None,
+        servable_key is not None,
     )
+    before, after = (*findings, *mismatch), tuple(_weak_key(leaf, key, key_field))
+    unfinished = Unfinished(sent, before, after)
+    chain = completion.build(leaf, whole[1:], (), roots, now)
+    result = msgspec.structs.replace(result, leaf=certificates.leaf_view(leaf))
+    return _with_chain(result, unfinished, _chain_result(leaf, sent, chain, now, roots))
 
 
-def _complete_chain(
-    leaf: Certificate, upload: "_Upload", known: Sequence[bytes], roots: Roots, now: datetime
-) -> Chain:
-    others = [certificate for certificate in upload.certificates if certificate is not leaf]
-    stored = (certificates.read(der, "chain", 0) for der in known)
-    readable = [certificate for certificate in stored if isinstance(certificate, Certificate)]
-    return completion.build(leaf, others, readable, roots, now)
+def complete_chain(
+    sent: SentChain, known: Sequence[bytes], now: datetime, roots: Roots
+) -> ChainResult:
+    """Returns the result about a chain with `known` intermediates (DER). Never raises."""
+    leaf, *others = _readable(sent.certificates)
+    stored = _readable((der, "chain", 0) for der in known)
+    chain = completion.build(leaf, others, stored, roots, now)
+    return _chain_result(leaf, sent, chain, now, roots)
+
+
+def completed(result: ValidationResult, answer: bytes) -> ValidationResult:
+    """Returns an unfinished result with an encoded ChainResult, the answer to a Completion."""
+    unfinished = result.unfinished
+    return _with_chain(result, unfinished, _decode_chain(answer)) if unfinished else result
+
+
+def _with_chain(
+    result: ValidationResult, unfinished: Unfinished, chain: ChainResult
+) -> ValidationResult:
+    findings = [*unfinished.before, *chain.findings, *unfinished.after]
+    changes = msgspec.structs.asdict(chain) | {"findings": _in_order(findings)}
+    still = unfinished if chain.missing_issuer else None
+    return msgspec.structs.replace(result, **changes, unfinished=still)
+
+
+def _readable(sent: Iterable[tuple[bytes, str, int]]) -> list[Certificate]:
+    read = starmap(certificates.read, sent)
+    return [certificate for certificate in read if isinstance(certificate, Certificate)]
+
+
+def _chain_result(
+    leaf: Certificate, sent: SentChain, chain: Chain, now: datetime, roots: Roots
+) -> ChainResult:
+    unloadable = (
+        check_servable(chain.served, sent.fault, has_key=sent.has_key) if leaf.public_key else ()
+    )
+    begin, end = _serve_window(chain, roots)
+    return ChainResult(
+        findings=(*_lint(leaf, chain, now), *unloadable),
+        trust=chain.trust,
+        chain_pem="".join(certificates.pem_of(certificate.der) for certificate in chain.served),
+        intermediates=_intermediates(chain),
+        missing_issuer=chain.missing_issuer,
+        serve_not_before=begin,
+        serve_not_after=end,
+        not_servable="not_loadable" if unloadable else None if sent.has_key else "no_key",
+        proves_hostnames=_proves_hostnames(leaf, chain, roots),
+    )
 
 
 def _mismatch(leaf: Certificate, key: PrivateKey | None, field: str) -> list[Finding]:

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from ...crypto.secret import Secret
 from ...errors import Finding, Invalid
 from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
 from ...pki.submission import Submission, ValidationResult
-from ...pki.validation import Request, decode, encode
+from ...pki.validation import Completion, Request, completed, decode, encode
 from .intermediates import Intermediates
 
 # Web servers' chains do not lack more consecutive intermediates than this.
@@ -72,24 +73,28 @@ class Validation:
         Raises Unavailable.
         """
         now = self._now()
-        intermediates: list[bytes] = []
-        result = self._run(submission, now, intermediates)
+        known: list[bytes] = []
+        result = self._run(submission, Request(submission, now), decode)
         for _ in range(_LONGEST_COMPLETION):
-            if result.missing_issuer is None:
+            if result.unfinished is None or result.missing_issuer is None:
                 break
-            issuers = self._intermediates.find(user_id, result.missing_issuer, intermediates)
+            issuers = self._intermediates.find(user_id, result.missing_issuer, known)
             if not issuers:
                 break
-            intermediates += issuers
-            result = self._run(submission, now, intermediates)
+            known += issuers
+            # Only certificates are sent again, not the key.
+            request = Completion(result.unfinished.sent, now, tuple(known))
+            result = self._run(submission, request, partial(completed, result))
         return result
 
     def _run(
-        self, submission: Submission, now: datetime, intermediates: list[bytes]
+        self,
+        submission: Submission,
+        request: Request | Completion,
+        decoder: Callable[[bytes], ValidationResult],
     ) -> ValidationResult:
         try:
-            request = encode(Request(submission, now, tuple(intermediates)))
-            return decode(self._sandbox.run(request))
+            return decoder(self._sandbox.run(encode(request)))
         except ResourceLimitExceeded:
             return _unread(
                 submission, _too_costly("pkcs12" if submission.pkcs12 else "private_key")
@@ -102,7 +107,9 @@ class Validation:
 
 def _unread(submission: Submission, finding: Finding) -> ValidationResult:
     private_key = Secret(submission.private_key or submission.pkcs12)
-    return ValidationResult((finding,), "unreadable", submission.body, private_key)
+    return ValidationResult(
+        findings=(finding,), trust="unreadable", body=submission.body, private_key=private_key
+    )
 
 
 def _too_costly(field: str) -> Finding:

@@ -29,6 +29,8 @@ Requests and responses are JSON. A trailing slash in a path is ignored.
 - **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one. Each
   operation lists the scopes that it requires. On this page, choose Authorize and enter a token. The
   profile `lcl` requires no credentials.
+- **Rate limits**: `RateLimit` and `RateLimit-Policy` show the remaining requests of the token, or
+  of the client address without a token. A 429 has a `Retry-After`.
 - **Idempotency-Key** makes a write safe to retry if you received no response.
 - **Unknown names** of body fields and query parameters are rejected with 422. The finding
   suggests the nearest known name. Endpoints for Caddy and email links ignore unknown parameters.
@@ -88,6 +90,17 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
     },
+    "RateLimit": {
+        "description": "The rate limit that applies (`token` or `peer`), the remaining requests "
+        "(`r`), and the seconds until all are available again (`t`). Absent if the service has no "
+        "rate limit.",
+        "schema": {"type": "string", "examples": ['"token";r=99;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "The rate limit that applies, and its requests (`q`) in a window of `w` "
+        "seconds. Absent if the service has no rate limit.",
+        "schema": {"type": "string", "examples": ['"token";q=100;w=2']},
+    },
     "Retry-After": {
         "description": "The number of seconds to wait before a retry.",
         "required": True,
@@ -104,6 +117,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
     },
 }
+_ANY_RESPONSE_HEADERS = ("RateLimit", "RateLimit-Policy", "X-Request-Id")
 _SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -129,8 +143,8 @@ _FINDINGS = {
     errors.Invalid: Finding(
         "wrong_type",
         "name",
-        "name must be 1 to 200 characters, not blank, without control characters; got the number "
-        "7.",
+        "name must be a string of 1 to 200 characters, not blank, without control characters; got "
+        "the number 7.",
         'Example: {"name": "Ada Lovelace"}',
     ),
 }
@@ -303,7 +317,9 @@ def _refusal(kind: type[Refusal]) -> dict[str, Any]:
 
 
 def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
+    return {
+        name: {"$ref": f"#/components/headers/{name}"} for name in (*names, *_ANY_RESPONSE_HEADERS)
+    }
 
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:

@@ -290,7 +290,7 @@ def _with_duplicate(result: ValidationResult, duplicates: list[Row]) -> list[Fin
                 "duplicate",
                 "body",
                 f"The same certificate is already stored, as certificate {duplicates[0][0]}.",
-                "Use the stored certificate. Or keep both, and delete the inactive one later.",
+                "Use the stored certificate, or keep both and delete an inactive one later.",
                 "warning",
             )
         )

@@ -119,7 +119,7 @@ class WebhookSender:
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
         if delivery.attempt_count == 0:
-            self._metrics.delivery_started((at - event.timestamp).total_seconds())
+            self._metrics.delivery_starts.observe((at - event.timestamp).total_seconds())
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
+from importlib.resources import files
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -9,7 +10,6 @@ from msgspec import Meta
 
 from ....errors import Finding
 from ....pki.submission import Submission
-from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
@@ -18,6 +18,8 @@ _FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
 # Fields sent as base64 (a key also as PEM).
 _FILES = ("private_key", "pkcs12")
 _NO_NUL = r"^[^\x00]*$"
+# A certificate for www.example.com and its key. The key is public: never use it for anything else.
+_EXAMPLE = msgspec.json.decode(files(__name__).joinpath("example_pair.json").read_bytes())
 
 Body = Annotated[
     str,
@@ -26,7 +28,7 @@ Body = Annotated[
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
         description="The certificate in PEM, alone or with its chain, in any order.",
-        examples=[example_pair.BODY],
+        examples=[_EXAMPLE["body"]],
     ),
 ]
 Chain = Annotated[
@@ -35,7 +37,7 @@ Chain = Annotated[
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
         description="The intermediates in PEM, if body contains the certificate alone.",
-        examples=[example_pair.BODY],
+        examples=[_EXAMPLE["body"]],
     ),
 ]
 PrivateKey = Annotated[
@@ -46,7 +48,7 @@ PrivateKey = Annotated[
         description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
         "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
         "lacks padding. A finding then says so.",
-        examples=[example_pair.PRIVATE_KEY],
+        examples=[_EXAMPLE["private_key"]],
         extra_json_schema=_FILE,
     ),
 ]
@@ -56,7 +58,7 @@ Pkcs12 = Annotated[
         min_length=1,
         extra={"form": "the base64 of a PKCS#12 file"},
         description="Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
-        examples=[example_pair.PKCS12],
+        examples=[_EXAMPLE["pkcs12"]],
         extra_json_schema=_FILE,
     ),
 ]

@@ -264,7 +264,7 @@ def test_a_name_is_for_one_live_agent(reporting: TestClient, owner: int, clock: 
     for said in ({"instance": OTHER}, {}):
         answer = report(reporting, dropped=[id_of(path)], **said)
         assert answer.status_code == 409
-        assert "Another agent reports as 'edge-1'" in answer.json["detail"]
+        assert "Another agent already uses the name 'edge-1'" in answer.json["detail"]
     assert [one["terminator"] for one in shown(reporting, path)] == ["edge-1"]
     # The same agent, started again; and another agent, once the first one is gone.
     clock.now += timedelta(minutes=2)

@@ -107,7 +107,7 @@ def test_a_problem_with_fields_in_whole(client: TestClient) -> None:
                 {
                     "code": "wrong_type",
                     "field": "name",
-                    "detail": "name must be 1 to 200 characters, not blank, "
+                    "detail": "name must be a string of 1 to 200 characters, not blank, "
                     "without control characters; got the number 7.",
                     "hint": 'Example: {"name": "Ada Lovelace"}',
                     "severity": "error",

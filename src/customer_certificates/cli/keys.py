@@ -10,7 +10,7 @@ from ..terminal import note, show, show_json
 from .options import AsJson
 from .settings import configured
 
-app = typer.Typer(help="Create a master key, and rotate data keys to it.")
+app = typer.Typer(help="Create a master key, and rewrap the data keys with it.")
 
 
 @app.command()
@@ -63,7 +63,8 @@ def rewrap(
 def status(as_json: AsJson = False) -> None:
     """Count the data keys that each master key wraps.
 
-    Exits with 1 if another key than CC_MASTER_KEY still wraps data keys. Do not retire it yet.
+    Exits with 1 if another master key still wraps data keys. Keep that key in
+    CC_PREVIOUS_MASTER_KEYS.
     """
     from ..maintenance.keys import counts
 

@@ -45,8 +45,8 @@ def verify(
 ) -> None:
     """Find changed, removed or inserted entries in the audit log. Exits with 1 if there are any.
 
-    Pass the signed heads that `audit export` writes. Without them, the command cannot detect a
-    chain that was rewritten as a whole or truncated.
+    Pass the signed heads that `audit export` writes. Without them, the command cannot detect
+    that a whole chain was rewritten, or that its end was cut off.
     """
     from ..maintenance.audit import verify_audit
 

@@ -85,7 +85,7 @@ def sync(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a folder up to date with the active certificates, for nginx, HAProxy or PEM readers.
+    """Write the active certificates to a folder for a server, and keep it up to date.
 
     Follows the service's feed. Keeps the files while the service is unreachable. Exits with 0 after
     SIGTERM.
@@ -153,8 +153,8 @@ def probe(
 ) -> None:
     """Connect to servers over TLS, and compare their certificates with the expected ones.
 
-    Probes every key type if a hostname has certificates with several. Reports the results to the
-    service. Exits with 1 if a server does not serve an expected certificate.
+    If a hostname has certificates of several key types, probes each type. Reports the results to
+    the service. Exits with 1 if a server does not serve an expected certificate.
     """
     from ..client.probe import run
     from ..client.probe_address import read_address

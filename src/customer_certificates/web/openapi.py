@@ -37,6 +37,7 @@ _ANY_REQUEST: _Refusals = (
 _ANY_BODY: _Refusals = (errors.Malformed, errors.TooSlow, errors.TooLarge, errors.Invalid)
 _IF_REPEATABLE: _Refusals = (errors.Conflict, errors.Invalid)
 _NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.")
+_ANY_RESPONSE_HEADERS = ("RateLimit", "RateLimit-Policy", "X-Request-Id")
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
     errors.Unauthenticated: ["WWW-Authenticate"],
     errors.TooManyRequests: ["Retry-After"],
@@ -49,8 +50,8 @@ _FINDINGS = {
     errors.Invalid: Finding(
         "wrong_type",
         "name",
-        "name must be 1 to 200 characters, not blank, without control characters; got the number "
-        "7.",
+        "name must be a string of 1 to 200 characters, not blank, without control characters; got "
+        "the number 7.",
         'Example: {"name": "Ada Lovelace"}',
     ),
 }
@@ -214,7 +215,9 @@ def _refusal(kind: type[Refusal]) -> dict[str, Any]:
 
 
 def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
+    return {
+        name: {"$ref": f"#/components/headers/{name}"} for name in (*names, *_ANY_RESPONSE_HEADERS)
+    }
 
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:

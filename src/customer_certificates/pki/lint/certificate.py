@@ -103,8 +103,8 @@ def tls_features(certificate: Certificate) -> Iterator[Finding]:
         yield Finding(
             "must_staple",
             certificate.field,
-            f"{title(certificate)} requires OCSP stapling. Firefox rejects it from a server that"
-            " does not staple.",
+            f"{title(certificate)} requires OCSP stapling. Firefox rejects it if the server"
+            " does not staple a response.",
             "Enable OCSP stapling on the server, or have it reissued without the extension"
             " tlsFeature.",
             "warning",

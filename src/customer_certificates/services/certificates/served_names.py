@@ -59,8 +59,8 @@ class ServedNames:
             return
         if names := self._names_without_another(session, certificate):
             raise Conflict(
-                "A TLS terminator serves this certificate, and no other certificate has all its "
-                "hostnames; nothing was changed.",
+                "A TLS terminator serves this certificate, and some of its hostnames have no other "
+                "certificate; nothing was changed.",
                 errors=[_lost(name, field) for name in names],
             )
 

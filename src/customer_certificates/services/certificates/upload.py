@@ -290,7 +290,7 @@ def _with_duplicate(result: ValidationResult, duplicates: list[Row]) -> list[Fin
                 "duplicate",
                 "body",
                 f"The same certificate is already stored, as certificate {duplicates[0][0]}.",
-                "Use that one, or keep both and delete one while it is inactive.",
+                "Use the stored certificate, or keep both and delete an inactive one later.",
                 "warning",
             )
         )

@@ -325,6 +325,4 @@ def _too_many_transfers(hostname: str) -> Conflict:
         f"{_TRANSFERS_IN.days} days.",
         f"Ask an operator to decide: PUT /hostnames/{hostname}.",
     )
-    return Conflict(
-        "The hostname was transferred too often; nothing was changed.", errors=[finding]
-    )
+    return Conflict("The hostname changed owners too often; nothing was changed.", errors=[finding])

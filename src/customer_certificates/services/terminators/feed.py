@@ -334,16 +334,17 @@ class Feed:
         return [number for number in owners if number in in_reach or number not in created]
 
 
-# The events that may change what is served. No others concern an active certificate.
-_OF_ACTIVE = (
+# The events that may change what is served: these of an active certificate, and WITHDRAWN.
+OF_ACTIVE = (
     "certificate.activated",
     "certificate.replaced",
     "certificate.rolled_back",
     HOSTNAMES_CHANGED,
 )
+WITHDRAWN = "certificate.deactivated"
 _CHANGES = or_(
-    Event.type == "certificate.deactivated",
-    and_(or_(*(Event.type == kind for kind in _OF_ACTIVE)), Event.active.is_(True)),
+    Event.type == WITHDRAWN,
+    and_(or_(*(Event.type == kind for kind in OF_ACTIVE)), Event.active.is_(True)),
 )
 
 

@@ -30,7 +30,7 @@ def _text(least: int, most: int) -> Meta:
         min_length=least or None,
         max_length=most,
         pattern=r"^[^\x00]*$",
-        extra={"form": f"{size} characters without NUL"},
+        extra={"form": f"a string of {size} characters without NUL"},
     )
 
 
@@ -214,9 +214,9 @@ class TerminatorReports:
             terminator_id = session.scalar(of_name)
         if terminator_id is None:
             raise Conflict(
-                f"Another agent reports as {report.terminator!r}. Start one of the two with "
-                "another --name. If the other agent is gone, the name is free three minutes "
-                "after its last report."
+                f"Another agent already uses the name {report.terminator!r}. Start this agent with "
+                "another --name. If the other agent has stopped, try again three minutes after its "
+                "last report."
             )
         return terminator_id
 

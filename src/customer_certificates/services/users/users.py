@@ -47,7 +47,7 @@ Name = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[^\S\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
-        extra={"form": "1 to 200 characters, not blank, without control characters"},
+        extra={"form": "a string of 1 to 200 characters, not blank, without control characters"},
     ),
 ]
 Email = Annotated[

@@ -39,7 +39,7 @@ _Description = Annotated[
         "The load balancers",
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
-        extra={"form": "at most 200 characters, without control characters"},
+        extra={"form": "a string of at most 200 characters, without control characters"},
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Opens a directory by a path that no other account can redirect."""
+"""Opens a folder by a path that no other account can redirect."""
 
 import errno
 import grp
@@ -19,11 +19,11 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_own(path: Path) -> int:
-    """Opens the directory at `path`, which only this account may change.
+    """Opens the folder at `path`, which only this account may change.
 
-    Creates a missing directory. Returns a descriptor.
+    Creates a missing folder. Returns a descriptor.
 
-    Raises OSError; UntrustedError if another account owns the directory, can write to it, or could
+    Raises OSError; UntrustedError if another account owns the folder, can write to it, or could
     redirect the path.
     """
     descriptor = _open(path, is_made=True)
@@ -36,15 +36,15 @@ def open_own(path: Path) -> int:
 
 
 def open_of_anyone(path: Path) -> int:
-    """Opens the directory at `path`, whose parents must be trusted.
+    """Opens the folder at `path`, whose parents must be trusted.
 
-    The directory itself may belong to another account. Returns a descriptor. Raises OSError.
+    The folder itself may belong to another account. Returns a descriptor. Raises OSError.
     """
     return _open(path, is_made=False)
 
 
 def _open(path: Path, *, is_made: bool) -> int:
-    """Opens `path` from / down, and requires that each directory is trusted."""
+    """Opens `path` from / down, and requires that each folder is trusted."""
     folder = os.open("/", _WALK)
     reached, links = Path("/"), 0
     names = [*reversed(path.parts[1:])]

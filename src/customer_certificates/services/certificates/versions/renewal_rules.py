@@ -45,9 +45,9 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
             Finding(
                 "conflicting_fields",
                 "activate_at",
-                '"active": true activates the certificate at once, but activate_at '
-                "activates it later.",
-                "Send one or the other.",
+                '"active": true and activate_at exclude each other: the first activates the '
+                "certificate now, the second later.",
+                "Send only one of them.",
             )
         )
     if findings:
@@ -121,7 +121,8 @@ def require_pending_keeps(
         errors.append(_pending_too_late(end, pending.activate_at))
     if errors:
         raise Conflict(
-            "The pending version cannot replace that one; nothing was changed.", errors=errors
+            "The pending version cannot replace the requested one; nothing was changed.",
+            errors=errors,
         )
 
 
@@ -178,7 +179,7 @@ def _pending_lacks(name: str) -> Finding:
     return Finding(
         "hostnames_lost",
         "version",
-        f"{name} is a hostname of that version, but not of the pending one.",
+        f"{name} is a hostname of the requested version, but not of the pending one.",
         _CANCEL,
     )
 
@@ -187,8 +188,8 @@ def _pending_too_late(end: datetime, start: datetime) -> Finding:
     return Finding(
         "present_expires_first",
         "version",
-        f"That version expires at {_time(end)}, but the pending one takes over at {_time(start)}. "
-        "Nothing would be served in between.",
+        f"The requested version expires at {_time(end)}, but the pending one takes over at "
+        f"{_time(start)}. Nothing would be served in between.",
         _CANCEL,
     )
 

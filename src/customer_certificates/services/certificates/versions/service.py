@@ -347,14 +347,16 @@ class Versions:
                 f"It expired on {not_after:%Y-%m-%d}.",
                 "Replace the certificate with a valid one.",
             )
-            raise Conflict("That version has expired; nothing was changed.", errors=[finding])
+            raise Conflict(
+                "The requested version has expired; nothing was changed.", errors=[finding]
+            )
 
 
 def _is_active_already(certificate: Certificate) -> Conflict:
     finding = Finding(
         "already_active",
         "activate_at",
-        f"Certificate {certificate.id} already serves this version: there is nothing to schedule.",
+        f"This version of certificate {certificate.id} is already active.",
         "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
     )
     return Conflict("This version is already active; nothing was changed.", errors=[finding])

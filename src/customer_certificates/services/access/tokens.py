@@ -250,11 +250,7 @@ def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
     valid = session.execute(select(func.count()).where(of_user, Token.is_valid(now))).scalar_one()
     require_of(session, user_id, "tokens", valid + 1)
     dead = select(Token.id).where(of_user, not_(Token.is_valid(now))).order_by(Token.id.desc())
-    session.execute(
-        delete(Token)
-        .where(Token.id.in_(dead.offset(_DEAD)))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Token).where(Token.id.in_(dead.offset(_DEAD))))
 
 
 def _required(field: str, what: str) -> Finding:

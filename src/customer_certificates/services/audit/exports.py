@@ -98,7 +98,6 @@ class AuditExports:
                 update(AuditExport)
                 .where(AuditExport.series == series)
                 .values(number=number, hash=hash_of_file(content), at=at)
-                .execution_options(synchronize_session=False)
             )
         return written
 

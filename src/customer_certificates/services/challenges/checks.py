@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from ...gateways.dns import Answer, Dns, Edge, LookupFailed
 from ...gateways.http_files import FileMissing, HttpFiles, TargetForbidden, TargetUnreachable
 from ...gateways.outbound_http.deadline import Deadline
 from ...gateways.outbound_http.url import Address
+from ..schema import doc
 
 LABEL = "_customer-certificates"
 WELL_KNOWN = "/.well-known/customer-certificates/"
@@ -30,21 +30,21 @@ Result = Literal["found", "missing", "unclear", "not_accepted"]
 class Seen(msgspec.Struct):
     """The result of a check by one method."""
 
-    method: Annotated[Method, Meta(description="The method that was checked.", examples=["txt"])]
+    method: Annotated[Method, doc("The method that was checked.", "txt")]
     result: Annotated[
         Result,
-        Meta(
-            description="found: it proves control of the hostname. missing: it does not exist. "
+        doc(
+            "found: it proves control of the hostname. missing: it does not exist. "
             "unclear: a resolver or the web server gave no usable answer, or resolvers disagree. "
             "not_accepted: this method cannot prove this hostname now.",
-            examples=["missing"],
+            "missing",
         ),
     ]
     detail: Annotated[
         str,
-        Meta(
-            description="What the check saw, in words.",
-            examples=[f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN."],
+        doc(
+            "What the check saw, in words.",
+            f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN.",
         ),
     ]
 
@@ -57,9 +57,7 @@ class Tokens(NamedTuple):
     http_token: str
 
 
-_RecordName = Annotated[
-    str, Meta(description="The name of the record.", examples=[f"{LABEL}.www.example.com"])
-]
+_RecordName = Annotated[str, doc("The name of the record.", f"{LABEL}.www.example.com")]
 
 
 class DnsRecord(msgspec.Struct):
@@ -67,11 +65,7 @@ class DnsRecord(msgspec.Struct):
 
     name: _RecordName
     value: Annotated[
-        str,
-        Meta(
-            description="The text of the record.",
-            examples=[f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e"],
-        ),
+        str, doc("The text of the record.", f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e")
     ]
 
 
@@ -81,10 +75,7 @@ class AliasRecord(msgspec.Struct):
     name: _RecordName
     target: Annotated[
         str,
-        Meta(
-            description="The target of the record.",
-            examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
-        ),
+        doc("The target of the record.", "7c9e6679742540de944be07fc1f90ae7.challenges.example.net"),
     ]
 
 
@@ -93,14 +84,12 @@ class WebFile(msgspec.Struct):
 
     url: Annotated[
         str,
-        Meta(
-            description="The URL of the file.",
-            examples=[f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da"],
+        doc(
+            "The URL of the file.",
+            f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da",
         ),
     ]
-    body: Annotated[
-        str, Meta(description="The content of the whole file. White space around it is ignored.")
-    ]
+    body: Annotated[str, doc("The content of the whole file. White space around it is ignored.")]
 
 
 class Records(NamedTuple):

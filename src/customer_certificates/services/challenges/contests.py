@@ -57,7 +57,6 @@ class Contests:
                 update(HostnameChallenge)
                 .where(HostnameChallenge.id.in_(against))
                 .values(next_check_at=self._now())
-                .execution_options(synchronize_session=False)
             )
 
     def clean(self) -> int:

@@ -127,7 +127,6 @@ class Expiring:
                     update(Certificate)
                     .where(Certificate.user_id == user_id, Certificate.active)
                     .values(expiry_due=self._now())
-                    .execution_options(synchronize_session=False)
                 )
             entry.add({"fields": ["thresholds"]}, changed=changed)
             return idempotent.save_response(session, _settings(thresholds))

@@ -16,6 +16,7 @@ from ...models import HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Principal
+from ..schema import doc
 from ..user_lock import lock_user
 from .claims import IS_IN_USE
 from .ownership import Hostnames
@@ -26,31 +27,23 @@ _Time = Annotated[datetime, Meta(tz=True)]
 class HostnameView(msgspec.Struct):
     """A hostname, and the user who owns it."""
 
-    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
-    user_id: Annotated[int, Meta(ge=1, description="The owner.", examples=[1])]
-    proof: Annotated[Proof, Meta(description="How control was proven.", examples=["public_ca"])]
-    claimed_at: Annotated[
-        _Time | None, Meta(description="When the user became the owner. null: not recorded.")
-    ]
-    proven_at: Annotated[
-        _Time | None, Meta(description="When control was proven. null: not proven.")
-    ]
-    proof_until: Annotated[_Time | None, Meta(description="When the proof expires. null: never.")]
-    checked_at: Annotated[
-        _Time | None, Meta(description="When a challenge was last checked. null: never.")
-    ]
-    in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
+    hostname: Annotated[str, doc("The hostname.", "www.example.com")]
+    user_id: Annotated[int, doc("The owner.", 1, ge=1)]
+    proof: Annotated[Proof, doc("How control was proven.", "public_ca")]
+    claimed_at: Annotated[_Time | None, doc("When the user became the owner. null: not recorded.")]
+    proven_at: Annotated[_Time | None, doc("When control was proven. null: not proven.")]
+    proof_until: Annotated[_Time | None, doc("When the proof expires. null: never.")]
+    checked_at: Annotated[_Time | None, doc("When a challenge was last checked. null: never.")]
+    in_use: Annotated[bool, doc("Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
-        bool | None, Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
+        bool | None, doc("Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
     ]
 
 
 class HostnameGrant(msgspec.Struct, forbid_unknown_fields=True):
     """The user to whom a hostname is granted."""
 
-    user_id: Annotated[
-        int, Meta(ge=1, le=2**63 - 1, description="The id of the user.", examples=[1])
-    ]
+    user_id: Annotated[int, doc("The id of the user.", 1, ge=1, le=2**63 - 1)]
 
 
 class HostnameOwners:

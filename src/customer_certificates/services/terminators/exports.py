@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from ...crypto.secret import Secret
 from ...errors import NotFound
@@ -15,6 +14,7 @@ from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode, tag_of
 from ..principal import Principal, TerminatorScope
+from ..schema import doc
 from .key_release import KeyRelease
 from .traefik_selection import TraefikSelection
 
@@ -25,20 +25,20 @@ _MOST_ATTEMPTS = 5
 class TraefikPair(msgspec.Struct, rename="camel"):
     """A Traefik certificate. Traefik accepts the content instead of file names."""
 
-    cert_file: Annotated[str, Meta(description="The chain, in PEM.")]
-    key_file: Annotated[str, Meta(description="The private key, in PEM (PKCS#8).")]
+    cert_file: Annotated[str, doc("The chain, in PEM.")]
+    key_file: Annotated[str, doc("The private key, in PEM (PKCS#8).")]
 
 
 class TraefikTls(msgspec.Struct):
     """Traefik's certificates."""
 
-    certificates: Annotated[list[TraefikPair], Meta(description="The certificates, by id.")]
+    certificates: Annotated[list[TraefikPair], doc("The certificates, by id.")]
 
 
 class TraefikConfiguration(msgspec.Struct):
     """Traefik's dynamic configuration, with certificates only."""
 
-    tls: Annotated[TraefikTls, Meta(description="The TLS part of the configuration.")]
+    tls: Annotated[TraefikTls, doc("The TLS part of the configuration.")]
 
 
 class Terminators:

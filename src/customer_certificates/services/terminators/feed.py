@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
 
 from ...crypto.secret import Secret
@@ -38,6 +37,7 @@ from ..certificates.candidates import Candidates, Servable
 from ..etags import encode
 from ..events.log import HOSTNAMES_CHANGED
 from ..principal import Principal, TerminatorScope
+from ..schema import doc
 from .feed_cursors import Cursor, read
 from .key_release import KeyRelease
 
@@ -59,50 +59,45 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     the hostnames that it reserves.
     """
 
-    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
+    certificate_id: Annotated[int, doc("The certificate.", 1, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
+    active: Annotated[bool, doc("Whether to serve it.", True)]
     event_id: Annotated[
-        int | None, Meta(description="The event that led to this state. Absent in a snapshot.")
+        int | None, doc("The event that led to this state. Absent in a snapshot.")
     ] = None
-    version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
+    version: Annotated[int | None, doc("The version of the certificate.")] = None
     hostnames: Annotated[
-        list[str] | None, Meta(description="Its names and IP addresses that its user owns.")
+        list[str] | None, doc("Its names and IP addresses that its user owns.")
     ] = None
     not_before: Annotated[
-        datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
+        datetime | None, doc("Start of the time in which all of its chain is valid.")
     ] = None
     not_after: Annotated[
-        datetime | None, Meta(description="End of the time in which all of its chain is valid.")
+        datetime | None, doc("End of the time in which all of its chain is valid.")
     ] = None
-    trust: Annotated[Trust | None, Meta(description="The trust level of the certificate.")] = None
-    key_type: Annotated[str | None, Meta(description="The key type: ecdsa, rsa, ed25519, …")] = None
+    trust: Annotated[Trust | None, doc("The trust level of the certificate.")] = None
+    key_type: Annotated[str | None, doc("The key type: ecdsa, rsa, ed25519, …")] = None
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
-    chain_pem: Annotated[str | None, Meta(description="The chain to serve, in PEM.")] = None
-    private_key_pem: Annotated[
-        str | None, Meta(description="The private key, in PEM (PKCS#8).")
-    ] = None
+    chain_pem: Annotated[str | None, doc("The chain to serve, in PEM.")] = None
+    private_key_pem: Annotated[str | None, doc("The private key, in PEM (PKCS#8).")] = None
     reserved_hostnames: Annotated[
-        list[str] | None,
-        Meta(description="Its user owns these: serve nobody else's wildcard for them."),
+        list[str] | None, doc("Its user owns these: serve nobody else's wildcard for them.")
     ] = None
 
 
 class FeedPage(msgspec.Struct):
     """A page of the feed."""
 
-    cursor: Annotated[str, Meta(description="The value to send as `since` in the next request.")]
-    more: Annotated[bool, Meta(description="true: more changes are available at once.")]
+    cursor: Annotated[str, doc("The value to send as `since` in the next request.")]
+    more: Annotated[bool, doc("true: more changes are available at once.")]
     reset: Annotated[
         bool,
-        Meta(
-            description="true: a snapshot begins. After its last page (the first without `more`), "
+        doc(
+            "true: a snapshot begins. After its last page (the first without `more`), "
             "stop serving every certificate that was not in it."
         ),
     ]
-    changes: Annotated[
-        list[FeedEntry], Meta(description="The changes, in the order in which they happened.")
-    ]
+    changes: Annotated[list[FeedEntry], doc("The changes, in the order in which they happened.")]
 
 
 class Lag(NamedTuple):

@@ -4,30 +4,27 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import BigInteger, bindparam, select
 
 from ...gateways.database import Database
 from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
+from ..schema import doc
 from .feed import Feed
 
 
 class TerminatorView(msgspec.Struct):
     """A terminator, and its position in the feed."""
 
-    id: Annotated[int, Meta(ge=1, description="The terminator's id.", examples=[1])]
-    name: Annotated[str, Meta(description="The name that it reports.", examples=["edge-1"])]
-    format: Annotated[str, Meta(description="The terminator's software.", examples=["nginx"])]
-    seen_at: Annotated[datetime, Meta(tz=True, description="When it last reported.")]
+    id: Annotated[int, doc("The terminator's id.", 1, ge=1)]
+    name: Annotated[str, doc("The name that it reports.", "edge-1")]
+    format: Annotated[str, doc("The terminator's software.", "nginx")]
+    seen_at: Annotated[datetime, doc("When it last reported.", tz=True)]
     behind: Annotated[
-        int | None,
-        Meta(description="Changes not received yet, 1,000 at most. null: it needs a snapshot."),
+        int | None, doc("Changes not received yet, 1,000 at most. null: it needs a snapshot.")
     ]
-    behind_since: Annotated[
-        datetime | None, Meta(description="When the first of these changes happened.")
-    ]
-    errors: Annotated[list[str], Meta(description="The error that it last reported.")]
+    behind_since: Annotated[datetime | None, doc("When the first of these changes happened.")]
+    errors: Annotated[list[str], doc("The error that it last reported.")]
 
 
 class TerminatorPages:

@@ -18,6 +18,7 @@ from ..events.log import CertificateState, Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require
+from ..schema import doc
 
 # Agents report once a minute, later if the service did not respond.
 _LIVE = timedelta(minutes=3)
@@ -56,46 +57,32 @@ _Instance = Annotated[
 class Reported(msgspec.Struct, forbid_unknown_fields=True):
     """A certificate that is served."""
 
-    certificate_id: Annotated[_ID, Meta(description="The certificate.", examples=[1])]
-    version: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="The version of the certificate.", examples=[1])
-    ]
-    fingerprint_sha256: Annotated[
-        _Digest, Meta(description="SHA-256 of the certificate (DER).", examples=["5d" * 32])
-    ]
-    verified: Annotated[
-        bool | None, Meta(description="The result of a probe. null: not probed.", examples=[None])
-    ] = None
+    certificate_id: Annotated[_ID, doc("The certificate.", 1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1, le=2**31 - 1)]
+    fingerprint_sha256: Annotated[_Digest, doc("SHA-256 of the certificate (DER).", "5d" * 32)]
+    verified: Annotated[bool | None, doc("The result of a probe. null: not probed.", None)] = None
 
 
 class Report(msgspec.Struct, forbid_unknown_fields=True):
     """The changes to what a terminator serves since its last report."""
 
-    terminator: Annotated[_Name, Meta(description="The terminator's name.", examples=["edge-1"])]
-    format: Annotated[
-        _Format, Meta(description="The terminator's software.", examples=["nginx"])
-    ] = ""
-    cursor: Annotated[
-        _Cursor | None, Meta(description="The feed cursor that it has reached.", examples=[None])
-    ] = None
+    terminator: Annotated[_Name, doc("The terminator's name.", "edge-1")]
+    format: Annotated[_Format, doc("The terminator's software.", "nginx")] = ""
+    cursor: Annotated[_Cursor | None, doc("The feed cursor that it has reached.", None)] = None
     served: Annotated[
         Annotated[list[Reported], Meta(max_length=1000)],
-        Meta(description="The certificates that it serves now.", examples=[[]]),
+        doc("The certificates that it serves now.", []),
     ] = []
     dropped: Annotated[
         Annotated[list[_ID], Meta(max_length=1000)],
-        Meta(description="The ids of certificates that it no longer serves.", examples=[[]]),
+        doc("The ids of certificates that it no longer serves.", []),
     ] = []
     errors: Annotated[
-        Annotated[list[_Error], Meta(max_length=100)],
-        Meta(description="The error that it has now, if any.", examples=[[]]),
+        Annotated[list[_Error], Meta(max_length=100)], doc("The error that it has now, if any.", [])
     ] = []
     instance: Annotated[
         _Instance | None,
-        Meta(
-            description="A random id of the agent. Others cannot use its name for three minutes.",
-            examples=["0f" * 16],
-        ),
+        doc("A random id of the agent. Others cannot use its name for three minutes.", "0f" * 16),
     ] = None
 
 

@@ -81,17 +81,12 @@ class AddressVerification:
             update(ExpiryNotice)
             .where(ExpiryNotice.user_id == user.id, ExpiryNotice.mail_due.is_not(None))
             .values(mail_due=None, mail_held=True)
-            .execution_options(synchronize_session=False)
         )
 
 
 def _remove_links(session: Transaction, user_id: int) -> None:
     for table in (EmailVerification, EmailVerificationLink):
-        session.execute(
-            delete(table)
-            .where(table.user_id == user_id)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(table).where(table.user_id == user_id))
 
 
 def _rates(principal: Principal, user: User) -> list[Rate]:

@@ -307,7 +307,6 @@ class Users:
             .where(Token.user_id == user_id, Token.by_password, Token.is_valid(now))
             .values(revoked_at=now)
             .returning(Token.id)
-            .execution_options(synchronize_session=False)
         )
         return len(revoked.all())
 

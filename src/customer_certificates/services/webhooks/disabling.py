@@ -42,7 +42,6 @@ class Disabling:
                 update(Delivery)
                 .where(Delivery.webhook_id == endpoint.id, Delivery.status == PENDING)
                 .values(status="dead", next_attempt_at=None, lease=None)
-                .execution_options(synchronize_session=False)
             )
             # No user's lock orders these transactions, so the audit chain is locked before the
             # event is recorded.
@@ -67,7 +66,6 @@ def _disabled(endpoint: Endpoint, reason: str, failing_before: datetime | None) 
         .where(*conditions, Webhook.state != "disabled")
         .values(state="disabled", reason=reason)
         .returning(Webhook.id)
-        .execution_options(synchronize_session=False)
     )
 
 

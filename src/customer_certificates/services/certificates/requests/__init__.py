@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from ....errors import Finding
 from ....pki.submission import Submission
+from ...schema import doc
 from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
@@ -21,56 +22,55 @@ _NO_NUL = r"^[^\x00]*$"
 
 Body = Annotated[
     str,
-    Meta(
+    doc(
+        "The certificate in PEM, alone or with its chain, in any order.",
+        example_pair.BODY,
         min_length=1,
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
-        description="The certificate in PEM, alone or with its chain, in any order.",
-        examples=[example_pair.BODY],
     ),
 ]
 Chain = Annotated[
     str,
-    Meta(
+    doc(
+        "The intermediates in PEM, if body contains the certificate alone.",
+        example_pair.BODY,
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
-        description="The intermediates in PEM, if body contains the certificate alone.",
-        examples=[example_pair.BODY],
     ),
 ]
 PrivateKey = Annotated[
     str,
-    Meta(
-        min_length=1,
-        extra={"form": "the base64 of a key file"},
-        description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
+    doc(
+        "Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
         "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
         "lacks padding. A finding then says so.",
-        examples=[example_pair.PRIVATE_KEY],
+        example_pair.PRIVATE_KEY,
+        min_length=1,
+        extra={"form": "the base64 of a key file"},
         extra_json_schema=_FILE,
     ),
 ]
 Pkcs12 = Annotated[
     str,
-    Meta(
+    doc(
+        "Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
+        example_pair.PKCS12,
         min_length=1,
         extra={"form": "the base64 of a PKCS#12 file"},
-        description="Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
-        examples=[example_pair.PKCS12],
         extra_json_schema=_FILE,
     ),
 ]
 Passphrase = Annotated[
     Annotated[str, Meta(max_length=1024)] | None,
-    Meta(
-        description="The passphrase of the key or the PKCS#12 file. Not stored.",
-        examples=["correct horse battery staple"],
+    doc(
+        "The passphrase of the key or the PKCS#12 file. Not stored.", "correct horse battery staple"
     ),
 ]
 
 ActivateAt = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
-    Meta(description="When to activate it, if not now.", examples=["2026-12-24T00:00:00Z"]),
+    doc("When to activate it, if not now.", "2026-12-24T00:00:00Z"),
 ]
 
 
@@ -147,22 +147,19 @@ def _wrong_set(names: Container[str]) -> list[Finding]:
 
 
 GrantHostnames = Annotated[
-    bool,
-    Meta(
-        description="Grant the hostnames to the user, without a proof of control (operators only)."
-    ),
+    bool, doc("Grant the hostnames to the user, without a proof of control (operators only).")
 ]
 
 
 _AllowLostHostnames = Annotated[
-    bool, Meta(description="Do it even if that leaves hostnames without a working certificate.")
+    bool, doc("Do it even if that leaves hostnames without a working certificate.")
 ]
 
 
 class CertificateUpload(CertificateMaterial, kw_only=True):
     """A certificate to store."""
 
-    active: Annotated[bool, Meta(description="Whether to activate it at once.")] = False
+    active: Annotated[bool, doc("Whether to activate it at once.")] = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
@@ -178,22 +175,20 @@ class Replacement(CertificateMaterial, kw_only=True):
 class CertificateCheck(Replacement, kw_only=True):
     """A certificate to validate: the payload of an upload or of a replacement, unchanged."""
 
-    active: Annotated[bool, Meta(description="Ignored.")] = False
+    active: Annotated[bool, doc("Ignored.")] = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The version to roll back to."""
 
-    version: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
-    ]
+    version: Annotated[int, doc("The version to roll back to.", 1, ge=1, le=2**31 - 1)]
     allow_lost_hostnames: _AllowLostHostnames = False
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
     """Whether to serve a certificate."""
 
-    active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
-    notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
+    active: Annotated[bool, doc("Whether to serve the certificate.", True)]
+    notify: Annotated[bool, doc("Whether to send webhooks.")] = True
     allow_lost_hostnames: _AllowLostHostnames = False
     grant_hostnames: GrantHostnames = False

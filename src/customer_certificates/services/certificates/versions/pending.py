@@ -74,11 +74,7 @@ class PendingVersions:
 
     def release(self, session: Transaction, certificate: Certificate) -> None:
         """Deletes the pending version, but keeps its key for the version that it becomes."""
-        session.execute(
-            delete(CertificateVersion)
-            .where(*_next_of(certificate))
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(CertificateVersion).where(*_next_of(certificate)))
 
     def make_room(
         self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
@@ -90,10 +86,7 @@ class PendingVersions:
         version = pending.version
         key = self._private_keys.open(session, keys, certificate.id, version)
         session.execute(
-            update(CertificateVersion)
-            .where(*_next_of(certificate))
-            .values(version=version + 1)
-            .execution_options(synchronize_session=False)
+            update(CertificateVersion).where(*_next_of(certificate)).values(version=version + 1)
         )
         self._private_keys.add(session, keys, certificate.id, version + 1, key)
         self._private_keys.remove(session, certificate.id, version)

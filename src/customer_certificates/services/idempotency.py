@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
-from ..gateways.database import BoundStatement, Database, Locked, Transaction
+from ..gateways.database import BoundStatement, Database, Locked, Transaction, int_param
 from ..gateways.database.prepared import Row
 from ..gateways.database.sql_functions import replacing
 from ..models import IdempotencyRecord, User
@@ -211,7 +211,7 @@ def _remove() -> Any:
         select(IdempotencyRecord.name)
         .where(_EXPIRED)
         .order_by(IdempotencyRecord.kept_at)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
         # Two transactions that delete the same records must not wait for one another.
         .with_for_update(skip_locked=True)
     )

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, select
+from sqlalchemy import bindparam, case, delete, select
 from sqlalchemy.dialects import postgresql
 
-from ..gateways.database import EVERYBODY, Database, Transaction
+from ..gateways.database import EVERYBODY, Database, Transaction, int_param, time_param
 from ..gateways.database.prepared import Prepared, Row
 from ..models import RateCount
 from .batched_deletes import remove_in_batches
@@ -31,7 +31,7 @@ class RateCounts:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        has_ended: Any = RateCount.ends_at <= bindparam("now", type_=DateTime(timezone=True))
+        has_ended: Any = RateCount.ends_at <= time_param("now")
         self._add = database.prepare(_addition(has_ended), ("name", "number", "ends_at"))
         self._find = database.prepare(
             select(RateCount.number, RateCount.ends_at).where(
@@ -43,7 +43,7 @@ class RateCounts:
             select(RateCount.name)
             .where(has_ended)
             .order_by(RateCount.ends_at)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
             .with_for_update(skip_locked=True)
         )
         self._remove = database.prepare(

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
+from sqlalchemy import and_, bindparam, case, func, select, update
 
 from ..errors import user_not_found
-from ..gateways.database import Database, Transaction
+from ..gateways.database import Database, Transaction, time_param
 from ..gateways.database.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
 from .principal import UserSnapshot
@@ -120,7 +120,7 @@ def _dates() -> dict[Any, Any]:
     `statuses_as_of` never decreases, though the clocks of servers differ, and the next change is
     computed from it.
     """
-    now, *changes = (bindparam(name, type_=DateTime(timezone=True)) for name in ("now", *_CHANGES))
+    now, *changes = (time_param(name) for name in ("now", *_CHANGES))
     nothing_passed = and_(User.statuses_change_at > now, User.statuses_as_of < now)
     as_of = case((nothing_passed, now), else_=User.statuses_as_of)
     change_at = User.statuses_change_at

@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, case, select
+from sqlalchemy import bindparam, case, select
 
 from ...crypto import token_format
 from ...errors import TooManyRequests, Unauthenticated, Unavailable
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param
 from ...models import Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
@@ -125,7 +125,7 @@ def _token_and_user() -> Any:
 
     The user is not read if the token is another user's.
     """
-    target = bindparam("target_user_id", type_=BigInteger)
+    target = int_param("target_user_id")
     admitted = case((Token.user_id.is_(None), target), (Token.user_id == target, target))
     return (
         select(

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, not_, or_, select
+from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
 
 from ...crypto import token_format
 from ...crypto.token_format import TokenKind
 from ...errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import EVERYBODY, Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import Token, User
 from ...pki.names.hostnames import normalise
@@ -107,12 +107,12 @@ class Tokens:
         self._audit = audit
         self._now = now
         shown = [getattr(Token, name) for name in _SHOWN]
-        of_user: Any = bindparam("user_id", type_=BigInteger)
+        of_user = int_param("user_id")
         self._page = database.prepare(
             select(*shown)
             .where(or_(of_user.is_(None), Token.user_id == of_user), Token.id > bindparam("after"))
             .order_by(Token.id)
-            .limit(bindparam("limit", type_=BigInteger)),
+            .limit(int_param("limit")),
             tenant=None,
         )
 

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
+from sqlalchemy import BigInteger, bindparam, insert, literal, select, true, update
 
 from ...errors import Conflict, PreconditionFailed
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Tenant, Transaction
+from ...gateways.database import (
+    EVERYBODY,
+    BoundStatement,
+    Database,
+    Tenant,
+    Transaction,
+    text_param,
+    time_param,
+)
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_or_lock, items_of
 from ...models import AuditEntry, AuditHead
@@ -222,9 +230,9 @@ class Audit:
 
 
 def _lock_many() -> Any:
-    chains = items_of(bindparam("chains", type_=Text))
+    chains = items_of(text_param("chains"))
     number = chains.c.value.cast(BigInteger)
-    at = bindparam("at", type_=DateTime(timezone=True))
+    at = time_param("at")
     start = select(number, literal(0, BigInteger), literal(GENESIS), at).where(true())
     return (
         insert_or_lock(AuditHead, AuditHead.chain)
@@ -235,7 +243,7 @@ def _lock_many() -> Any:
 
 def _move_many() -> Any:
     """Advances each head to the entry that follows it."""
-    chains = items_of(bindparam("chains", type_=Text))
+    chains = items_of(text_param("chains"))
     return (
         update(AuditHead)
         .values(seq=AuditEntry.seq, hash=AuditEntry.hash, at=AuditEntry.at)

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Text, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from ...errors import Conflict, Finding
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, text_param
 from ...models import HostnameChallenge, HostnameClaim, HostnameTransfer
 from ...pki.names.ownership import CHALLENGE, LAPSED, UNPROVEN, Claim, covering
 from ..audit.log import Audit
@@ -84,7 +84,7 @@ class Proving:
         self._now = now
         self._tokens = database.prepare(
             select(*(getattr(HostnameChallenge, name) for name in Tokens._fields)).where(
-                HostnameChallenge.hostname == bindparam("hostname", type_=Text),
+                HostnameChallenge.hostname == text_param("hostname"),
                 HostnameChallenge.user_id == bindparam("user_id"),
             ),
             tenant=None,

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import aliased
 
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param, text_param, time_param
 from ...gateways.smtp import MailDelayed, Mailer, MailRefused
 
 T = TypeVar("T")
@@ -75,16 +75,16 @@ class MailQueue(ABC, Generic[T]):
         self._claim = database.prepare(_claim(table, key), tenant=None)
         queued = select(key.label("mail_key"), table.mail_tries, *columns)
         self._load = database.prepare(
-            self.joined(queued).where(due == time_parameter("until")).order_by(key), tenant=None
+            self.joined(queued).where(due == time_param("until")).order_by(key), tenant=None
         )
         self._record = database.prepare(
             update(table)
-            .where(key == bindparam("key", type_=BigInteger), due == time_parameter("until"))
+            .where(key == int_param("key"), due == time_param("until"))
             .values(
-                mail_due=time_parameter("due"),
-                mail_tries=bindparam("tries", type_=BigInteger),
-                mail_error=bindparam("error", type_=Text),
-                mailed_at=time_parameter("at"),
+                mail_due=time_param("due"),
+                mail_tries=int_param("tries"),
+                mail_error=text_param("error"),
+                mailed_at=time_param("at"),
             ),
             tenant=None,
         )
@@ -203,23 +203,18 @@ class MailQueue(ABC, Generic[T]):
         self._database.run_pipeline(EVERYBODY, (self._record, values))
 
 
-def time_parameter(name: str) -> Any:
-    """Returns a parameter that is a time."""
-    return bindparam(name, type_=DateTime(timezone=True))
-
-
 def _claim(table: Any, key: Any) -> Any:
     waiting = aliased(table)
     due = (
         select(getattr(waiting, key.key))
-        .where(waiting.mail_due <= time_parameter("now"))
+        .where(waiting.mail_due <= time_param("now"))
         .order_by(waiting.mail_due)
         .limit(_CLAIMED_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
     return (
         update(table)
-        .where(key.in_(due), table.mail_due <= time_parameter("now"))
-        .values(mail_due=time_parameter("until"))
+        .where(key.in_(due), table.mail_due <= time_param("now"))
+        .values(mail_due=time_param("until"))
         .returning(key)
     )

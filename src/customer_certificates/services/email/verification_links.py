@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import aliased
 
 from ...crypto.link_tokens import digest_of, new_link_token
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param, time_param
 from ...gateways.smtp import Mailer
 from ...models import EmailVerification, EmailVerificationLink, User
 from .messages import address_of, recipient
-from .queue import MailQueue, Obstacle, Outgoing, time_parameter
+from .queue import MailQueue, Obstacle, Outgoing
 
 LINK_LIFETIME = timedelta(hours=24)
 # The limit of a user's links. An email may have left although its worker died or got no response.
@@ -49,7 +49,7 @@ class VerificationEmails(MailQueue[_Address]):
         # Usually none is due, and a read is cheaper than a claim.
         self._due = database.prepare(
             select(EmailVerification.user_id)
-            .where(EmailVerification.mail_due <= time_parameter("now"))
+            .where(EmailVerification.mail_due <= time_param("now"))
             .limit(1),
             tenant=None,
         )
@@ -59,7 +59,7 @@ class VerificationEmails(MailQueue[_Address]):
         self._remove_old = database.prepare(_remove_old())
         self._clean = database.prepare(
             delete(EmailVerificationLink).where(
-                EmailVerificationLink.expires_at <= time_parameter("now")
+                EmailVerificationLink.expires_at <= time_param("now")
             ),
             tenant=None,
         )
@@ -129,7 +129,7 @@ class VerificationEmails(MailQueue[_Address]):
 def _remove_old() -> Any:
     """Deletes all links of a user but the newest, so that another can be added."""
     kept = aliased(EmailVerificationLink)
-    user_id: Any = bindparam("user_id", type_=BigInteger)
+    user_id = int_param("user_id")
     newest = (
         select(kept.token_sha256)
         .where(kept.user_id == user_id)

@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_, update
+from sqlalchemy import select, tuple_, update
 
-from ...gateways.database import BoundStatement, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction, int_param, time_param
 from ...gateways.database.sql_functions import insert_new
 from ...models import Certificate, ExpiryNotice, User
 from ...models.expiry_threshold import EXPIRED, check_expiry
@@ -57,8 +57,8 @@ class Expiry:
         )
         self._set_next_check = database.prepare(
             update(Certificate)
-            .where(Certificate.id == bindparam("certificate_id", type_=BigInteger))
-            .values(expiry_due=_time("next"))
+            .where(Certificate.id == int_param("certificate_id"))
+            .values(expiry_due=time_param("next"))
         )
 
     def notify(self) -> int:
@@ -154,10 +154,10 @@ def _thresholds(user: User) -> list[str] | None:
 def _due() -> Any:
     """Selects certificates to check, in the order of the index."""
     place = tuple_(Certificate.expiry_due, Certificate.id)
-    after = tuple_(_time("after_due"), bindparam("after_id", type_=BigInteger))
+    after = tuple_(time_param("after_due"), int_param("after_id"))
     return (
         select(Certificate.expiry_due, Certificate.id, Certificate.user_id)
-        .where(Certificate.expiry_due <= _time("now"), place > after)
+        .where(Certificate.expiry_due <= time_param("now"), place > after)
         .order_by(Certificate.expiry_due, Certificate.id)
         .limit(_READ_AT_ONCE)
     )
@@ -177,7 +177,3 @@ def _in(ids: Sequence[int]) -> Any:
     # The ids are in the statement's text, and so not prepared: a plan for arbitrary ids may read
     # all due certificates.
     return Certificate.id.in_(ids)
-
-
-def _time(name: str) -> Any:
-    return bindparam(name, type_=DateTime(timezone=True))

@@ -3,11 +3,11 @@
 import logging
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import load_only
 
 from ...errors import Finding, Unavailable
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param
 from ...models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
 from ..audit.log import Audit
 from ..events.log import Events
@@ -62,7 +62,7 @@ class HostnameNoticeDelivery:
         self._events = events
         self._queued = database.prepare(
             select(HostnameNotice.id, HostnameNotice.user_id)
-            .where(HostnameNotice.id > bindparam("after", type_=BigInteger))
+            .where(HostnameNotice.id > int_param("after"))
             .order_by(HostnameNotice.id)
             .limit(_MOST_IN_A_RUN),
             tenant=None,

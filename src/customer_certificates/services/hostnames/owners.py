@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, Select, Text, bindparam, select
+from sqlalchemy import Select, select
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import EVERYBODY, Database, Transaction, int_param, text_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import HostnameClaim, User
@@ -56,14 +56,12 @@ class HostnameOwners:
         self._hostnames = hostnames
         self._audit = audit
         self._now = now
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
         claims = _views().order_by(HostnameClaim.hostname)
         named = claims.where(HostnameClaim.hostname.in_(select(names.c.value)))
         self._named = database.prepare(named, tenant=None)
-        page = claims.where(HostnameClaim.hostname > bindparam("after", type_=Text)).limit(
-            bindparam("limit", type_=BigInteger)
-        )
+        page = claims.where(HostnameClaim.hostname > text_param("after")).limit(int_param("limit"))
         self._page = database.prepare(page, tenant=None)
         self._page_of_user = database.prepare(page.where(HostnameClaim.user_id == user_id))
         self._user = database.prepare(select(User.id).where(User.id == user_id))

@@ -1,13 +1,13 @@
 """Previews how an activation would change hostnames."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, Text, bindparam, select
+from sqlalchemy import select
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname
 from ...pki.names.hostnames import wildcard_of
@@ -54,8 +54,8 @@ class ServedHostnames:
     """Reads which active certificates of a user have given hostnames."""
 
     def __init__(self, database: Database) -> None:
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
         self._served = database.prepare(
             select(CertificateHostname.hostname, Certificate.id)
             .join(Certificate, Certificate.id == CertificateHostname.certificate_id)

@@ -13,10 +13,10 @@ from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from ...crypto.secret import Secret
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.changes import Changes
 from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import (
@@ -131,8 +131,8 @@ class _Statements:
         self.head = database.prepare(
             select(lineage(), began, oldest_transaction(), last_id), tenant=None
         )
-        limit = bindparam("limit", type_=BigInteger())
-        position = bindparam("xid", type_=BigInteger), bindparam("id", type_=BigInteger)
+        limit = int_param("limit")
+        position = int_param("xid"), int_param("id")
 
         def changes_after(*columns: Any) -> Prepared:
             return database.prepare(
@@ -148,7 +148,7 @@ class _Statements:
         page = (
             select(Certificate.id, size_of(Certificate.chain_pem))
             .where(
-                Certificate.id > bindparam("after", type_=BigInteger),
+                Certificate.id > int_param("after"),
                 Certificate.active,
                 Certificate.chain_pem.is_not(None),
             )

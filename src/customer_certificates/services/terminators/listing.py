@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, select
+from sqlalchemy import bindparam, select
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
 from ..schema import doc
@@ -43,7 +43,7 @@ class TerminatorPages:
             )
             .where(Terminator.id > bindparam("after"))
             .order_by(Terminator.id)
-            .limit(bindparam("limit", type_=BigInteger)),
+            .limit(int_param("limit")),
             tenant=None,
         )
 

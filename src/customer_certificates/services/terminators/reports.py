@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from ...errors import Conflict, NotFound
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction, int_param
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
 from ...models import Certificate, Serving, Terminator, Token, User
 from ..audit.hash_chain import NOBODY
@@ -134,8 +134,8 @@ class TerminatorReports:
         )
         self._insert = database.prepare(insert(Serving), _SERVING_COLUMNS)
         changed = update(Serving).where(
-            Serving.terminator_id == bindparam("of_terminator", type_=BigInteger),
-            Serving.certificate_id == bindparam("of_certificate", type_=BigInteger),
+            Serving.terminator_id == int_param("of_terminator"),
+            Serving.certificate_id == int_param("of_certificate"),
         )
         self._update = database.prepare(changed, ("version", "since", "serves", "verified"))
         self._set_verified = database.prepare(changed, ("verified",))

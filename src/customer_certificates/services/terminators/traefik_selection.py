@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, select
+from sqlalchemy import select
 
 from ...errors import Conflict
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.sql_functions import ids_as_json, ids_of, names_of, size_of
 from ...models import Certificate, PrivateKey
 from ...pki.names.hostnames import wildcard_of
@@ -68,7 +68,7 @@ class TraefikSelection:
             .outerjoin(PrivateKey, OF_KEY)
             .where(Certificate.active)
             .order_by(Certificate.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
         )
         self._active = database.prepare(active, tenant=None)
         self._active_of_users = database.prepare(

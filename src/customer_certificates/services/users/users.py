@@ -6,11 +6,11 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import BigInteger, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import NEVER, Token, User, email_key, new_revision
 from ..audit.hash_chain import NOBODY
@@ -135,9 +135,7 @@ class Users:
         self._registrations = Registrations(RateCounts(database, now))
         self._by_id = database.prepare(_SHOWN.where(User.id == bindparam("user_id")), by_key=True)
         page = (
-            _SHOWN.where(User.id > bindparam("after"))
-            .order_by(User.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            _SHOWN.where(User.id > bindparam("after")).order_by(User.id).limit(int_param("limit"))
         )
         self._page = database.prepare(page, tenant=None)
         self._by_email = database.prepare(

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import BigInteger, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import and_, bindparam, func, null, or_, select, update
 
 from ...errors import Conflict, Finding, Invalid, NotFound, user_not_found
-from ...gateways.database import EVERYBODY, Database, Tenant, Transaction
+from ...gateways.database import EVERYBODY, Database, Tenant, Transaction, int_param
 from ...gateways.outbound_http import Outbound, TargetForbidden
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
@@ -61,7 +60,7 @@ class Webhooks:
         self._audit = audit
         self._events = events
         self._now = now
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        user_id = int_param("user_id")
         mine = or_(Webhook.user_id == user_id, and_(user_id.is_(None), Webhook.user_id.is_(None)))
         shown = select(*(getattr(Webhook, name) for name in SHOWN)).where(mine)
         self._get = database.prepare(shown.where(Webhook.id == bindparam("webhook_id")))
@@ -69,7 +68,7 @@ class Webhooks:
         self._page = database.prepare(
             shown.where(Webhook.id > bindparam("after"))
             .order_by(Webhook.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
         )
         of_webhook = Delivery.webhook_id == bindparam("of_webhook")
         self._block = database.prepare(

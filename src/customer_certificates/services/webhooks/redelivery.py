@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 from sqlalchemy import (
-    BigInteger,
     Select,
     Text,
     and_,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 )
 
 from ...errors import NotFound
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new, items_of
 from ...models import PENDING, Delivery, Event, Webhook
@@ -113,7 +112,7 @@ class Redelivery:
         )
         self._unblock = database.prepare(unblocked(*unleased))
         self._unblock_one = database.prepare(
-            unblocked(*unleased, Delivery.event_id == bindparam("event_id", type_=BigInteger))
+            unblocked(*unleased, Delivery.event_id == int_param("event_id"))
         )
 
     def page(
@@ -211,22 +210,19 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
             *conditions,
         )
         .order_by(Delivery.event_id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
 
 
 def _is_in_range(event_id: Any) -> Any:
-    return and_(
-        event_id > bindparam("after", type_=BigInteger),
-        event_id <= bindparam("until", type_=BigInteger),
-    )
+    return and_(event_id > int_param("after"), event_id <= int_param("until"))
 
 
 def _is_subscribed() -> Any:
     """Returns the condition of events in a range that an endpoint subscribes to."""
     types = items_of(Webhook.events)
     return and_(
-        Webhook.id == bindparam("webhook_id", type_=BigInteger),
+        Webhook.id == int_param("webhook_id"),
         or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
         _is_in_range(Event.id),
         Event.notify,
@@ -239,7 +235,7 @@ def _event_ids() -> Any:
         select(Event.id)
         .join(Webhook, _is_subscribed())
         .order_by(Event.id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import DateTime, bindparam, func, select
+from sqlalchemy import func, select
 
 from ....errors import Conflict, Finding, NotFound
-from ....gateways.database import Database, Transaction
+from ....gateways.database import Database, Transaction, time_param
 from ....models import Certificate
 from ...audit.log import Audit
 from ...events.log import Events, EventType, state_of
@@ -63,7 +63,7 @@ class Cutovers:
         )
         due = (
             select(Certificate.user_id, Certificate.id, Certificate.activate_at, turn.label("turn"))
-            .where(Certificate.activate_at <= bindparam("now", type_=DateTime(timezone=True)))
+            .where(Certificate.activate_at <= time_param("now"))
             .subquery()
         )
         self._due = database.prepare(

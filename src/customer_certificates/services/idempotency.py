@@ -136,14 +136,10 @@ class _KeyedRequest(IdempotentRequest):
     def claim(self, session: Transaction) -> None:
         """Raises the errors of `begin`, or Conflict if the same request is running."""
         times = self._store.times()
-        values = {
-            "name": self._name,
-            "digest": self._digest,
-            "kept_at": times["expired"] + KEPT_FOR,
-            "user_id": self._user_id,
-        }
+        columns = {"name": self._name, "digest": self._digest, "user_id": self._user_id}
+        kept_at = times["expired"] + KEPT_FOR
         try:
-            claimed = session.run_if_free(self._store.claim, **values, **times)
+            claimed = session.run_if_free(self._store.claim, **columns, kept_at=kept_at, **times)
         except Locked:
             raise _still_running() from None
         if not claimed:
@@ -174,17 +170,14 @@ class _KeyedRequest(IdempotentRequest):
         for digest, *reply in rows:
             if hmac.compare_digest(digest, self._digest):
                 raise Replayed(Reply(*reply))
-            raise Invalid(
-                "This Idempotency-Key was used for another request in the last 24 hours.",
-                errors=[
-                    Finding(
-                        "idempotency_key_reused",
-                        "Idempotency-Key",
-                        "Idempotency-Key repeats the key of another request.",
-                        "Use a new random UUID for each new request.",
-                    )
-                ],
+            reused = Finding(
+                "idempotency_key_reused",
+                "Idempotency-Key",
+                "Idempotency-Key repeats the key of another request.",
+                "Use a new random UUID for each new request.",
             )
+            detail = "This Idempotency-Key was used for another request in the last 24 hours."
+            raise Invalid(detail, errors=[reused])
 
 
 def _find() -> Any:
@@ -223,15 +216,11 @@ def _remove() -> Any:
 
 
 def _still_running() -> Conflict:
-    return Conflict(
-        "A request with this Idempotency-Key is still running.",
-        errors=[
-            Finding(
-                "idempotency_key_in_use",
-                "Idempotency-Key",
-                "Idempotency-Key repeats the key of a request that has not finished.",
-                "Retry after the delay in Retry-After, with the same key.",
-            )
-        ],
-        retry_after=1,
+    in_use = Finding(
+        "idempotency_key_in_use",
+        "Idempotency-Key",
+        "Idempotency-Key repeats the key of a request that has not finished.",
+        "Retry after the delay in Retry-After, with the same key.",
     )
+    detail = "A request with this Idempotency-Key is still running."
+    return Conflict(detail, errors=[in_use], retry_after=1)

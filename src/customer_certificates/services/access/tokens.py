@@ -20,13 +20,11 @@ from ..audit.log import Audit, Outcome
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
-from ..schema import doc
+from ..schema import Id, Time, doc
 from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope
 
-_ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-_Time = Annotated[datetime, Meta(tz=True)]
 _Name = Annotated[Name, doc("The purpose of the token.", "backup of the web server")]
 _Kind = Annotated[
     TokenKind,
@@ -49,10 +47,10 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
     expires_in_days: Annotated[int, doc("How long the token is valid.", 90, ge=1, le=365)] = 90
     user_id: Annotated[
-        _ID | None, doc("The owner of a user token, if an operator creates it.", None)
+        Id | None, doc("The owner of a user token, if an operator creates it.", None)
     ] = None
     user_ids: Annotated[
-        Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
+        Annotated[list[Id], Meta(min_length=1, max_length=1000)] | None,
         doc("The users that a terminator serves. null: all.", None),
     ] = None
     hostnames: Annotated[
@@ -73,12 +71,12 @@ class TokenView(msgspec.Struct):
     hostnames: Annotated[
         list[str] | None, doc("The hostnames that a terminator serves. null: all.")
     ]
-    created_at: Annotated[_Time, doc("When the token was created.")]
-    expires_at: Annotated[_Time, doc("When the token expires.")]
+    created_at: Annotated[Time, doc("When the token was created.")]
+    expires_at: Annotated[Time, doc("When the token expires.")]
     last_used_at: Annotated[
-        _Time | None, doc("When the token was last used, to the minute. null: never.")
+        Time | None, doc("When the token was last used, to the minute. null: never.")
     ]
-    revoked_at: Annotated[_Time | None, doc("When the token was revoked. null: not revoked.")]
+    revoked_at: Annotated[Time | None, doc("When the token was revoked. null: not revoked.")]
     by_password: Annotated[
         bool, doc("true: created with the user's password. A change of the password revokes it.")
     ]

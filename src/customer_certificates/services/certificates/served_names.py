@@ -46,14 +46,11 @@ class ServedNames:
         """
         if allowed or not certificate.active:
             return
+        is_live = Terminator.seen_at >= self._now() - _LIVE
         live_reports = (
             select(Serving.version)
             .join(Terminator, Terminator.id == Serving.terminator_id)
-            .where(
-                Serving.certificate_id == certificate.id,
-                Serving.serves,
-                Terminator.seen_at >= self._now() - _LIVE,
-            )
+            .where(Serving.certificate_id == certificate.id, Serving.serves, is_live)
         )
         if session.scalar(live_reports.limit(1)) is None:
             return
@@ -78,9 +75,8 @@ class ServedNames:
 
 
 def _lost(name: str, field: str) -> Finding:
-    return Finding(
-        "hostnames_lost",
-        field,
-        f"{name} is served with this certificate, and no other active certificate is valid for it.",
-        "Activate another certificate for it first, or set allow_lost_hostnames to true.",
+    detail = (
+        f"{name} is served with this certificate, and no other active certificate is valid for it."
     )
+    hint = "Activate another certificate for it first, or set allow_lost_hostnames to true."
+    return Finding("hostnames_lost", field, detail, hint)

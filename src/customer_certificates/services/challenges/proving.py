@@ -318,13 +318,12 @@ def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_faile
 
 
 def _too_many_transfers(hostname: str) -> Conflict:
-    finding = Finding(
-        "hostname_taken",
-        "hostname",
+    detail = (
         f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times within "
-        f"{_TRANSFERS_IN.days} days.",
-        f"Ask an operator to decide: PUT /hostnames/{hostname}.",
+        f"{_TRANSFERS_IN.days} days."
     )
+    hint = f"Ask an operator to decide: PUT /hostnames/{hostname}."
     return Conflict(
-        "The hostname was transferred too often; nothing was changed.", errors=[finding]
+        "The hostname was transferred too often; nothing was changed.",
+        errors=[Finding("hostname_taken", "hostname", detail, hint)],
     )

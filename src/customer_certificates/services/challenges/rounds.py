@@ -16,7 +16,7 @@ from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, items_of
 from ...models import HostnameChallenge, HostnameClaim
 from ..hostnames.notices import HostnameNotices
-from ..principal import Principal
+from ..principal import WORKER
 from ..user_lock import lock_user
 from .checks import Tokens
 from .limits import CheckLimits
@@ -31,7 +31,6 @@ _MOST_READ = 100
 LEASE = timedelta(minutes=3)
 # How many consecutive checks must miss a claim's proof before its user is notified.
 _MISSED = 3
-_WORKER = Principal("command", "worker", "")
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +212,7 @@ class ChallengeRounds:
         elif check.tokens:
             target = Target(check.id, user_id, check.hostname, check.tokens, until)
             try:
-                self._proving.prove(_WORKER, target)
+                self._proving.prove(WORKER, target)
             except Conflict as refusal:
                 _log.info(
                     "Control of %s is proven, but the hostname cannot be claimed: %s",

@@ -4,14 +4,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from ...models import HostnameChallenge
-from ..schema import doc
+from ..schema import Time, doc
 from .checks import AliasRecord, DnsRecord, Records, Seen, Tokens, WebFile
 
 State = Literal["pending", "verified", "contesting", "expired"]
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class ChallengeView(msgspec.Struct):
@@ -40,14 +38,14 @@ class ChallengeView(msgspec.Struct):
             "wildcard need a DNS record."
         ),
     ]
-    created_at: Annotated[_Time, doc("When the challenge was created.")]
+    created_at: Annotated[Time, doc("When the challenge was created.")]
     expires_at: Annotated[
-        _Time | None, doc("When it expires, or a contest is decided. null: verified.")
+        Time | None, doc("When it expires, or a contest is decided. null: verified.")
     ]
     next_check_at: Annotated[
-        _Time | None, doc("When the service checks next. null: no check is scheduled.")
+        Time | None, doc("When the service checks next. null: no check is scheduled.")
     ]
-    last_checked_at: Annotated[_Time | None, doc("When the service last checked. null: not yet.")]
+    last_checked_at: Annotated[Time | None, doc("When the service last checked. null: not yet.")]
     checks: Annotated[
         list[Seen], doc("What the last check saw, by method. It stops when one is found.")
     ]

@@ -11,7 +11,7 @@ from ...gateways.database import Database, Transaction, int_param
 from ...models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Principal
+from ..principal import WORKER
 from ..revisions import Revisions
 from .findings import (
     CONTESTED,
@@ -23,7 +23,6 @@ from .findings import (
 from .notices import NoticeKind
 
 _MOST_IN_A_RUN = 500
-_WORKER = Principal("command", "worker", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
 # These resolve earlier findings about the hostname.
 _RESOLVING = ("contest_closed", "verified")
@@ -111,7 +110,7 @@ class HostnameNoticeDelivery:
         event_type: Any = f"hostname.{kind}"
         self._audit.record(
             session,
-            _WORKER,
+            WORKER,
             event_type,
             user_id,
             f"/users/{user_id}/hostnames/{hostname}",

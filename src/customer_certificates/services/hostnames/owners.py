@@ -5,23 +5,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import Select, select
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import EVERYBODY, Database, Transaction, int_param, text_param
+from ...gateways.database import EVERYBODY, Database, int_param, text_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Principal
-from ..schema import doc
+from ..schema import Time, doc
 from ..user_lock import lock_user
 from .claims import IS_IN_USE
 from .ownership import Hostnames
-
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class HostnameView(msgspec.Struct):
@@ -30,10 +27,10 @@ class HostnameView(msgspec.Struct):
     hostname: Annotated[str, doc("The hostname.", "www.example.com")]
     user_id: Annotated[int, doc("The owner.", 1, ge=1)]
     proof: Annotated[Proof, doc("How control was proven.", "public_ca")]
-    claimed_at: Annotated[_Time | None, doc("When the user became the owner. null: not recorded.")]
-    proven_at: Annotated[_Time | None, doc("When control was proven. null: not proven.")]
-    proof_until: Annotated[_Time | None, doc("When the proof expires. null: never.")]
-    checked_at: Annotated[_Time | None, doc("When a challenge was last checked. null: never.")]
+    claimed_at: Annotated[Time | None, doc("When the user became the owner. null: not recorded.")]
+    proven_at: Annotated[Time | None, doc("When control was proven. null: not proven.")]
+    proof_until: Annotated[Time | None, doc("When the proof expires. null: never.")]
+    checked_at: Annotated[Time | None, doc("When a challenge was last checked. null: never.")]
     in_use: Annotated[bool, doc("Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
         bool | None, doc("Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
@@ -94,17 +91,13 @@ class HostnameOwners:
 
         Raises NotFound (no such user), Conflict (nobody can own that name).
         """
-        action, path = "hostname.grant", f"/hostnames/{hostname}"
-        with (
-            self._audit.of_refusals(principal, action, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
+        path = f"/hostnames/{hostname}"
+        with self._audit.begin(principal, "hostname.grant", user_id, path) as (session, entry):
             lock_user(session, user_id)
             outcome = self._hostnames.claim_proven(
                 session, user_id, hostname, "operator", self._now()
             )
-            detail = {"hostname": hostname, "result": outcome.result}
-            self._audit.record(session, principal, action, user_id, path, detail=detail)
+            entry.add({"hostname": hostname, "result": outcome.result})
             # Within the transaction, because the hostname may be released afterwards.
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
@@ -113,7 +106,8 @@ class HostnameOwners:
         """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
-            self._record_release(session, principal, owner, hostname)
+            path, detail = f"/users/{owner}/hostnames/{hostname}", {"hostname": hostname}
+            self._audit.record(session, principal, "hostname.release", owner, path, detail=detail)
 
     def release_own(self, principal: Principal, user_id: int, hostname: str) -> None:
         """Releases a hostname of the user.
@@ -121,23 +115,13 @@ class HostnameOwners:
         Raises NotFound, or Conflict if an active certificate uses it.
         """
         path = f"/users/{user_id}/hostnames/{hostname}"
-        with (
-            self._audit.of_refusals(principal, "hostname.release", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
+        with self._audit.begin(principal, "hostname.release", user_id, path) as (session, entry):
             lock_user(session, user_id)
             is_claim = HostnameClaim.user_id == user_id, HostnameClaim.hostname == hostname
             if session.scalar(select(HostnameClaim.hostname).where(*is_claim, IS_IN_USE)):
                 raise _in_use(hostname)
             self._hostnames.release(session, user_id, hostname, "user")
-            self._record_release(session, principal, user_id, hostname)
-
-    def _record_release(
-        self, session: Transaction, principal: Principal, owner: int, hostname: str
-    ) -> None:
-        path = f"/users/{owner}/hostnames/{hostname}"
-        detail = {"hostname": hostname}
-        self._audit.record(session, principal, "hostname.release", owner, path, detail=detail)
+            entry.add({"hostname": hostname})
 
 
 def _views() -> Select[*tuple[Any, ...]]:
@@ -160,12 +144,9 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 
 def _in_use(hostname: str) -> Conflict:
-    finding = Finding(
-        "hostname_in_use",
-        "hostname",
-        f"{hostname} is a hostname of an active certificate of the user.",
-        "Deactivate or replace the certificate first.",
-    )
+    detail = f"{hostname} is a hostname of an active certificate of the user."
+    hint = "Deactivate or replace the certificate first."
     return Conflict(
-        "An active certificate uses this hostname; nothing was changed.", errors=[finding]
+        "An active certificate uses this hostname; nothing was changed.",
+        errors=[Finding("hostname_in_use", "hostname", detail, hint)],
     )

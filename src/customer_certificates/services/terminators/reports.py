@@ -18,7 +18,7 @@ from ..events.log import CertificateState, Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require
-from ..schema import doc
+from ..schema import Id, doc
 
 # Agents report once a minute, later if the service did not respond.
 _LIVE = timedelta(minutes=3)
@@ -35,7 +35,6 @@ def _text(least: int, most: int) -> Meta:
     )
 
 
-_ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Name = Annotated[str, _text(1, 200)]
 _Format = Annotated[str, _text(0, 40)]
 _Cursor = Annotated[str, _text(0, 200)]
@@ -57,7 +56,7 @@ _Instance = Annotated[
 class Reported(msgspec.Struct, forbid_unknown_fields=True):
     """A certificate that is served."""
 
-    certificate_id: Annotated[_ID, doc("The certificate.", 1)]
+    certificate_id: Annotated[Id, doc("The certificate.", 1)]
     version: Annotated[int, doc("The version of the certificate.", 1, ge=1, le=2**31 - 1)]
     fingerprint_sha256: Annotated[_Digest, doc("SHA-256 of the certificate (DER).", "5d" * 32)]
     verified: Annotated[bool | None, doc("The result of a probe. null: not probed.", None)] = None
@@ -74,7 +73,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
         doc("The certificates that it serves now.", []),
     ] = []
     dropped: Annotated[
-        Annotated[list[_ID], Meta(max_length=1000)],
+        Annotated[list[Id], Meta(max_length=1000)],
         doc("The ids of certificates that it no longer serves.", []),
     ] = []
     errors: Annotated[

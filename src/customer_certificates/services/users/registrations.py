@@ -38,17 +38,12 @@ def _rate(peer: str) -> Rate:
 
 def _require(wait: int | None) -> None:
     if wait is not None:
+        detail = f"{_MOST} users have registered from this address or /64 network."
+        hint = "Retry later, or ask an operator of this service to register the user."
         raise TooManyRequests(
             f"Quota exceeded: {_MOST} users may register from one address (IPv6: /64 network) in "
             "24 hours. Retry after the delay in Retry-After, or ask an operator of this service "
             "to register the user.",
-            errors=[
-                Finding(
-                    "quota_exceeded",
-                    "registrations",
-                    f"{_MOST} users have registered from this address or /64 network.",
-                    "Retry later, or ask an operator of this service to register the user.",
-                )
-            ],
+            errors=[Finding("quota_exceeded", "registrations", detail, hint)],
             retry_after=wait,
         )

@@ -325,7 +325,13 @@ def _flush(session: Transaction) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise _email_taken() from error
+        finding = Finding(
+            "email_taken",
+            "email",
+            "Another user has this email address (case is ignored).",
+            "Use another address, or look the user up with GET /users?email=….",
+        )
+        raise Conflict("Another user has this email address.", errors=[finding]) from error
 
 
 def _names(changes: UserChanges) -> list[str]:
@@ -341,17 +347,3 @@ def view_of_user(user: User | UserSnapshot) -> UserView:
 def _view(row: Row) -> UserView:
     user_id, name, email, email_verified_at, created_at = row
     return UserView(user_id, name, email, email_verified_at is not None, created_at)
-
-
-def _email_taken() -> Conflict:
-    return Conflict(
-        "Another user has this email address.",
-        errors=[
-            Finding(
-                "email_taken",
-                "email",
-                "Another user has this email address (case is ignored).",
-                "Use another address, or look the user up with GET /users?email=….",
-            )
-        ],
-    )

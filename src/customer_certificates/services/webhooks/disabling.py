@@ -10,10 +10,8 @@ from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Principal
+from ..principal import WORKER
 from .queue import Endpoint
-
-_WORKER = Principal("command", "worker", "")
 
 
 class Disabling:
@@ -47,7 +45,7 @@ class Disabling:
             # event is recorded.
             self._audit.record(
                 session,
-                _WORKER,
+                WORKER,
                 "webhook.disable",
                 owner,
                 webhook_path(endpoint.user_id, endpoint.id),

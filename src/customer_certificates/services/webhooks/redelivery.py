@@ -31,7 +31,7 @@ from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
-from ..schema import doc
+from ..schema import Time, doc
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
 from .queue import first_pending, unblocked
@@ -51,7 +51,7 @@ class DeliveryView(msgspec.Struct):
     certificate_id: Annotated[int | None, doc("The certificate, if the event is about one.")]
     status: Annotated[Status, doc("pending: waiting for an attempt. dead: given up.", "delivered")]
     next_attempt_at: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
+        Time | None,
         doc("When the next attempt is made. null: never, or not before an earlier event."),
     ]
     attempts: Annotated[list[AttemptView], doc("All attempts, the first one first.")]

@@ -1,7 +1,6 @@
 """Request bodies for certificates."""
 
 from collections.abc import Container, Iterator, Mapping
-from datetime import datetime
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -9,7 +8,7 @@ from msgspec import Meta
 
 from ....errors import Finding
 from ....pki.submission import Submission
-from ...schema import doc
+from ...schema import Time, doc
 from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
@@ -68,10 +67,7 @@ Passphrase = Annotated[
     ),
 ]
 
-ActivateAt = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
-    doc("When to activate it, if not now.", "2026-12-24T00:00:00Z"),
-]
+ActivateAt = Annotated[Time | None, doc("When to activate it, if not now.", "2026-12-24T00:00:00Z")]
 
 
 class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -123,26 +119,17 @@ def _undecodable(fields: Mapping[str, object]) -> Iterator[Finding]:
 
 def _wrong_set(names: Container[str]) -> list[Finding]:
     if "pkcs12" not in names:
+        missing = [name for name in ("body", "private_key") if name not in names]
+        hint = "; or, instead of both body and private_key, a PKCS#12 file as pkcs12. See /docs."
         return [
-            Finding(
-                "required",
-                name,
-                f"{name} is missing.",
-                f"Send {name}; or, instead of both body and private_key, a PKCS#12 file as "
-                "pkcs12. See /docs.",
-            )
-            for name in ("body", "private_key")
-            if name not in names
+            Finding("required", name, f"{name} is missing.", f"Send {name}{hint}")
+            for name in missing
         ]
+    excess = [name for name in ("body", "private_key") if name in names]
+    detail = "was sent together with pkcs12, which contains both certificate and key."
     return [
-        Finding(
-            "conflicting_fields",
-            name,
-            f"{name} was sent together with pkcs12, which contains both certificate and key.",
-            "Send one or the other.",
-        )
-        for name in ("body", "private_key")
-        if name in names
+        Finding("conflicting_fields", name, f"{name} {detail}", "Send one or the other.")
+        for name in excess
     ]
 
 

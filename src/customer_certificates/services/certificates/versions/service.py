@@ -341,22 +341,18 @@ class Versions:
     def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:
         not_after = content["not_after"]
         if self._parts.validation.enforces and not_after and not_after < now:
-            finding = Finding(
-                "expired",
-                "version",
-                f"It expired on {not_after:%Y-%m-%d}.",
-                "Replace the certificate with a valid one.",
-            )
+            detail = f"It expired on {not_after:%Y-%m-%d}."
+            hint = "Replace the certificate with a valid one."
+            finding = Finding("expired", "version", detail, hint)
             raise Conflict("That version has expired; nothing was changed.", errors=[finding])
 
 
 def _is_active_already(certificate: Certificate) -> Conflict:
-    finding = Finding(
-        "already_active",
-        "activate_at",
-        f"Certificate {certificate.id} already serves this version: there is nothing to schedule.",
-        "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
+    detail = (
+        f"Certificate {certificate.id} already serves this version: there is nothing to schedule."
     )
+    hint = "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending."
+    finding = Finding("already_active", "activate_at", detail, hint)
     return Conflict("This version is already active; nothing was changed.", errors=[finding])
 
 

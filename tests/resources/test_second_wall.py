@@ -16,9 +16,7 @@ from customer_certificates.gateways.database import EVERYBODY, Database
 from customer_certificates.gateways.database.prepared import Prepared
 from customer_certificates.gateways.database.schema import SchemaError, require_row_level_security
 from customer_certificates.models import Base, Certificate
-from customer_certificates.services.certificates import contents
-from customer_certificates.services.certificates import service as certificates
-from customer_certificates.services.certificates.versions import service as versions
+from customer_certificates.services.certificates import contents, parts
 
 from ..conftest import Backend
 from ..tables import dump
@@ -98,8 +96,7 @@ def unfiltered(
         return found
 
     monkeypatch.setattr(Database, "prepare", prepared)
-    for module in (certificates, versions):
-        monkeypatch.setattr(module, "locked_certificate", locked)
+    monkeypatch.setattr(parts, "locked_certificate", locked)
     app = create_app(backend.config())
     yield TestClient(app, headers={"Host": "localhost:9000"})
     app.close()

@@ -117,20 +117,19 @@ def _undecodable(fields: Mapping[str, object]) -> Iterator[Finding]:
                 yield not_decodable(name)
 
 
-def _wrong_set(names: Container[str]) -> list[Finding]:
-    if "pkcs12" not in names:
-        missing = [name for name in ("body", "private_key") if name not in names]
-        hint = "; or, instead of both body and private_key, a PKCS#12 file as pkcs12. See /docs."
-        return [
-            Finding("required", name, f"{name} is missing.", f"Send {name}{hint}")
-            for name in missing
-        ]
-    excess = [name for name in ("body", "private_key") if name in names]
-    detail = "was sent together with pkcs12, which contains both certificate and key."
-    return [
-        Finding("conflicting_fields", name, f"{name} {detail}", "Send one or the other.")
-        for name in excess
-    ]
+def _wrong_set(names: Container[str]) -> Iterator[Finding]:
+    for name in ("body", "private_key"):
+        if "pkcs12" not in names and name not in names:
+            hint = (
+                f"Send {name}; or, instead of both body and private_key, a PKCS#12 file as "
+                "pkcs12. See /docs."
+            )
+            yield Finding("required", name, f"{name} is missing.", hint)
+        elif "pkcs12" in names and name in names:
+            detail = (
+                f"{name} was sent together with pkcs12, which contains both certificate and key."
+            )
+            yield Finding("conflicting_fields", name, detail, "Send one or the other.")
 
 
 GrantHostnames = Annotated[

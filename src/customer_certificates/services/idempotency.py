@@ -7,14 +7,14 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
-from ..gateways.database import BoundStatement, Database, Locked, Transaction, int_param
+from ..gateways.database import BoundStatement, Database, Locked, Transaction
 from ..gateways.database.prepared import Row
 from ..gateways.database.sql_functions import replacing
 from ..models import IdempotencyRecord, User
-from .batched_deletes import remove_in_batches
+from .batched_deletes import removal_of_oldest, remove_in_batches
 from .principal import Principal
 from .quotas.limits import require
 
@@ -81,7 +81,9 @@ class IdempotencyStore:
             Reply._fields,
         )
         self._count = database.prepare(_count())
-        self._remove = database.prepare(_remove())
+        self._remove = database.prepare(
+            removal_of_oldest(IdempotencyRecord.name, _EXPIRED, IdempotencyRecord.kept_at)
+        )
 
     def request(self, principal: Principal, path: str, key: str) -> IdempotentRequest:
         """Returns the idempotent request of `principal` with the key `key`."""
@@ -197,22 +199,6 @@ def _count() -> Any:
     user_id: Any = bindparam("user_id")
     records = select(func.count()).where(IdempotencyRecord.user_id == user_id, ~_EXPIRED)
     return select(User.quotas, records.scalar_subquery()).where(User.id == user_id)
-
-
-def _remove() -> Any:
-    oldest = (
-        select(IdempotencyRecord.name)
-        .where(_EXPIRED)
-        .order_by(IdempotencyRecord.kept_at)
-        .limit(int_param("limit"))
-        # Two transactions that delete the same records must not wait for one another.
-        .with_for_update(skip_locked=True)
-    )
-    return (
-        delete(IdempotencyRecord)
-        .where(IdempotencyRecord.name.in_(oldest))
-        .returning(IdempotencyRecord.name)
-    )
 
 
 def _still_running() -> Conflict:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, delete, select
+from sqlalchemy import bindparam, case, select
 from sqlalchemy.dialects import postgresql
 
-from ..gateways.database import EVERYBODY, Database, Transaction, int_param, time_param
+from ..gateways.database import EVERYBODY, Database, Transaction, time_param
 from ..gateways.database.prepared import Prepared, Row
 from ..models import RateCount
-from .batched_deletes import remove_in_batches
+from .batched_deletes import removal_of_oldest, remove_in_batches
 
 
 class Rate(NamedTuple):
@@ -39,15 +39,8 @@ class RateCounts:
             ),
             tenant=None,
         )
-        oldest = (
-            select(RateCount.name)
-            .where(has_ended)
-            .order_by(RateCount.ends_at)
-            .limit(int_param("limit"))
-            .with_for_update(skip_locked=True)
-        )
         self._remove = database.prepare(
-            delete(RateCount).where(RateCount.name.in_(oldest)).returning(RateCount.name)
+            removal_of_oldest(RateCount.name, has_ended, RateCount.ends_at)
         )
 
     def add(self, session: Transaction, rates: Sequence[Rate]) -> int | None:

@@ -52,16 +52,9 @@ class PendingEntry:
         also: Sequence[BoundStatement] = (),
     ) -> None:
         """Adds the entry; see `Audit.record`. `changed`: whether the write changed anything."""
-        self.audit.record(
-            self.session,
-            self.principal,
-            self.action,
-            self.chain,
-            self.path,
-            outcome="done" if changed else "unchanged",
-            detail=detail,
-            also=also,
-        )
+        outcome: Outcome = "done" if changed else "unchanged"
+        what = (self.principal, self.action, self.chain, self.path)
+        self.audit.record(self.session, *what, outcome=outcome, detail=detail, also=also)
 
 
 class Audit:

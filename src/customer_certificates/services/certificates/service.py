@@ -15,7 +15,7 @@ from ..hostnames.preview import Replaced
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.usage import Usage
-from .contents import certificate_not_found, certificate_path, content_of
+from .contents import certificate_not_found, content_of
 from .details import detail_of, with_serving
 from .parts import CertificateParts
 from .requests import Activation, CertificateCheck, CertificateUpload
@@ -138,22 +138,14 @@ class Certificates:
         granted = parts.hostnames.granted() if is_grant else None
         statements: list[BoundStatement] = []
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             is_change = certificate.active != activation.active
             if is_change:
                 statements = self._switch(session, certificate, activation, granted)
             elif granted:
                 parts.hostnames.claim(session, user_id, certificate.hostnames, granted)
-            parts.audit.record(
-                session,
-                principal,
-                action,
-                user_id,
-                certificate_path(user_id, certificate_id),
-                outcome="done" if is_change or granted else "unchanged",
-                detail={"grant_hostnames": True} if granted else None,
-                also=statements,
-            )
+            detail = {"grant_hostnames": True} if granted else None
+            entry.add(detail, changed=is_change or granted is not None, also=statements)
             idempotent.save_response(session, None)
 
     def _switch(
@@ -209,7 +201,7 @@ class Certificates:
         """
         parts, action = self._parts, "certificate.delete"
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
             )
@@ -223,11 +215,7 @@ class Certificates:
             statements = parts.events.calls("certificate.deleted", user_id, state)
             if certificate.active:
                 statements[:0] = parts.events.calls("certificate.deactivated", user_id, state)
-            path = certificate_path(user_id, certificate_id)
-            detail = {"fingerprint_sha256": certificate.fingerprint_sha256}
-            parts.audit.record(
-                session, principal, action, user_id, path, detail=detail, also=statements
-            )
+            entry.add({"fingerprint_sha256": certificate.fingerprint_sha256}, also=statements)
             idempotent.save_response(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:

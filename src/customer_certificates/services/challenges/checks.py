@@ -6,6 +6,7 @@ Nothing here uses the database: a check takes seconds, and no transaction may wa
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -120,16 +121,14 @@ class Checked(NamedTuple):
         return all(seen.result in ("missing", "not_accepted") for seen in self.seen)
 
 
+@dataclass(frozen=True, slots=True)
 class Checks:
     """Looks up records, and fetches files. Safe to use from any number of threads."""
 
-    def __init__(
-        self, dns: Dns, edge: Edge, files: HttpFiles, challenge_domain: str | None
-    ) -> None:
-        self._dns = dns
-        self._edge = edge
-        self._files = files
-        self._domain = challenge_domain
+    dns: Dns
+    edge: Edge
+    files: HttpFiles
+    challenge_domain: str | None
 
     def records(self, hostname: str, tokens: Tokens) -> Records:
         """Returns the records that prove `hostname`."""
@@ -137,10 +136,10 @@ class Checks:
         txt = cname = http = None
         if ip_address(hostname) is None and len(name) <= _MOST_CHARACTERS:
             txt = DnsRecord(name, f"{_PREFIX}{tokens.txt_token}")
-            if self._domain:
-                cname = AliasRecord(name, f"{tokens.cname_label}.{self._domain}")
+            if self.challenge_domain:
+                cname = AliasRecord(name, f"{tokens.cname_label}.{self.challenge_domain}")
         if not hostname.startswith("*."):
-            url = self._files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
+            url = self.files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
             # A server that echoes the path in its response does not know the second part.
             http = WebFile(url, f"{tokens.http_token}.{tokens.txt_token}")
         return Records(txt, cname, http)
@@ -151,7 +150,7 @@ class Checks:
         `http_refused` says why a file is not accepted; None if it is.
         """
         records = self.records(hostname, tokens)
-        deadline = self._dns.deadline()
+        deadline = self.dns.deadline()
         seen: list[Seen] = []
         if txt := records.txt:
             seen.append(self._record("txt", txt.name, txt.value, deadline))
@@ -160,7 +159,7 @@ class Checks:
         file = None if _is_found(seen) else records.http
         addresses = _Addresses((), None, None)
         # Whether the hostname resolves to the edge targets is always recorded.
-        if file or self._edge.is_known:
+        if file or self.edge.is_known:
             addresses = self._addresses(hostname, deadline)
         if file:
             seen.append(self._http(hostname, file, addresses, http_refused))
@@ -169,7 +168,7 @@ class Checks:
     def _record(self, method: Method, name: str, expected: str, deadline: Deadline) -> Seen:
         kind: Literal["TXT", "CNAME"] = "TXT" if method == "txt" else "CNAME"
         try:
-            answers = self._dns.ask(name, kind, deadline)
+            answers = self.dns.ask(name, kind, deadline)
         except LookupFailed as error:
             return Seen(method, "unclear", f"The {kind} record at {name}: {error.detail}")
         return _result(method, name, expected.encode(), answers)
@@ -181,8 +180,8 @@ class Checks:
                 found = agreed = frozenset([address])
                 names = frozenset[str]()
             else:
-                names, found, agreed = self._dns.addresses(hostname, deadline)
-            is_edge = self._edge.has(names, found, deadline) if self._edge.is_known else None
+                names, found, agreed = self.dns.addresses(hostname, deadline)
+            is_edge = self.edge.has(names, found, deadline) if self.edge.is_known else None
         except LookupFailed as error:
             return _Addresses((), None, Seen("http", "unclear", error.detail))
         problem = None
@@ -207,7 +206,7 @@ class Checks:
             return addresses.problem
         path = file.url.partition("//")[2].partition("/")[2]
         try:
-            body = self._files.read(hostname, f"/{path}", addresses.agreed)
+            body = self.files.read(hostname, f"/{path}", addresses.agreed)
         except FileMissing as error:
             return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
         except TargetForbidden as error:

@@ -7,8 +7,10 @@ import msgspec
 from sqlalchemy import bindparam, select
 
 from ...gateways.database import Database, int_param
+from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
+from ..pages import Page, page_of
 from ..schema import doc
 from .feed import Feed
 
@@ -27,38 +29,29 @@ class TerminatorView(msgspec.Struct):
     errors: Annotated[list[str], doc("The error that it last reported.")]
 
 
+_COLUMNS = ("id", "name", "format", "seen_at", "cursor", "errors")
+
+
 class TerminatorPages:
     """Reads the reported terminators, and asks the feed for the lag of each."""
 
     def __init__(self, database: Database, feed: Feed) -> None:
         self._feed = feed
         self._page = database.prepare(
-            select(
-                Terminator.id,
-                Terminator.name,
-                Terminator.format,
-                Terminator.seen_at,
-                Terminator.cursor,
-                Terminator.errors,
-            )
+            select(*(getattr(Terminator, name) for name in _COLUMNS))
             .where(Terminator.id > bindparam("after"))
             .order_by(Terminator.id)
             .limit(int_param("limit")),
             tenant=None,
         )
 
-    def page(self, after: int, limit: int) -> tuple[list[TerminatorView], int | None]:
-        """Returns at most `limit` terminators by id, and the `after` of the next page, if any.
-
-        The page starts after the id `after`.
-        """
+    def page(self, after: int, limit: int) -> Page[TerminatorView]:
+        """Returns a page of terminators by id."""
         rows = self._page(after=after, limit=limit + 1)
-        shown = rows[:limit]
-        lags = self._feed.lags([row[4] for row in shown])
-        views = [
-            TerminatorView(terminator_id, name, kind, seen_at, *lag, names_of(errors))
-            for (terminator_id, name, kind, seen_at, _, errors), lag in zip(
-                shown, lags, strict=True
-            )
-        ]
-        return views, views[-1].id if len(rows) > limit else None
+        lags = iter(self._feed.lags([row[4] for row in rows[:limit]]))
+
+        def view(row: Row) -> TerminatorView:
+            terminator_id, name, kind, seen_at, _, errors = row
+            return TerminatorView(terminator_id, name, kind, seen_at, *next(lags), names_of(errors))
+
+        return page_of(rows, limit, view)

@@ -1,6 +1,7 @@
 """Explains which certificate is served for a hostname, and why others are not."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -85,17 +86,17 @@ class Resolved(msgspec.Struct):
     note: Annotated[str | None, doc("For an IP address: the servers that can serve it.")]
 
 
+@dataclass(frozen=True, slots=True)
 class Resolver:
     """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
-    def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
-        self._candidates = candidates
-        self._now = now
+    candidates: Candidates
+    now: Callable[[], datetime]
 
     def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self._now(), principal.terminator_scope
-        found = self._candidates.of(hostname) if reach.has_name(hostname) else []
+        now, reach = self.now(), principal.terminator_scope
+        found = self.candidates.of(hostname) if reach.has_name(hostname) else []
         fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.
         selected, rejected = decide(hostname, [item.candidate for item in found], now, key_type)

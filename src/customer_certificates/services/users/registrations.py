@@ -1,5 +1,6 @@
 """Limits registrations from one client network, if registration is open."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ...errors import Finding, TooManyRequests
@@ -11,25 +12,25 @@ _WINDOW = timedelta(hours=24)
 _MOST = 20
 
 
+@dataclass(frozen=True, slots=True)
 class Registrations:
     """Counts registrations without credentials, by client network."""
 
-    def __init__(self, counts: RateCounts) -> None:
-        self._counts = counts
+    counts: RateCounts
 
     def require_room(self, peer: str) -> None:
         """Raises TooManyRequests if the network of `peer` has reached the limit.
 
         Call it before expensive work; `add` makes the final decision.
         """
-        _require(self._counts.wait(_rate(peer)))
+        _require(self.counts.wait(_rate(peer)))
 
     def add(self, session: Transaction, peer: str) -> None:
         """Counts a registration from `peer`, if the transaction is committed.
 
         Raises TooManyRequests if it exceeds the limit.
         """
-        _require(self._counts.add(session, [_rate(peer)]))
+        _require(self.counts.add(session, [_rate(peer)]))
 
 
 def _rate(peer: str) -> Rate:

@@ -1,5 +1,6 @@
 """Disables endpoints that are gone, or have failed for too long."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +15,13 @@ from ..principal import WORKER
 from .queue import Endpoint
 
 
+@dataclass(frozen=True, slots=True)
 class Disabling:
     """Turns an endpoint's pending deliveries into dead letters, and notifies other endpoints."""
 
-    def __init__(self, database: Database, audit: Audit, events: Events) -> None:
-        self._database = database
-        self._audit = audit
-        self._events = events
+    database: Database
+    audit: Audit
+    events: Events
 
     def disable(
         self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
@@ -31,7 +32,7 @@ class Disabling:
         been failing since `failing_before`, if given. Raises Unavailable.
         """
         owner = endpoint.user_id or NOBODY
-        with self._database.begin(EVERYBODY) as session:
+        with self.database.begin(EVERYBODY) as session:
             if endpoint.user_id is not None:
                 session.get(User, endpoint.user_id, with_for_update=True)
             if not session.execute(_disabled(endpoint, reason, failing_before)).all():
@@ -43,14 +44,14 @@ class Disabling:
             )
             # No user's lock orders these transactions, so the audit chain is locked before the
             # event is recorded.
-            self._audit.record(
+            self.audit.record(
                 session,
                 WORKER,
                 "webhook.disable",
                 owner,
                 webhook_path(endpoint.user_id, endpoint.id),
                 detail={"reason": reason},
-                also=self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
+                also=self.events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
             )
 
 

@@ -1,6 +1,7 @@
 """Stores, shows and removes the pending versions of scheduled cutovers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..contents import content_of_row
 from ..views import PendingView
 
 
+@dataclass(frozen=True, slots=True)
 class PendingVersions:
     """Schedules cutovers in the transaction of a use case that has locked the certificate.
 
@@ -25,8 +27,7 @@ class PendingVersions:
     number. The cutover itself thus needs no key.
     """
 
-    def __init__(self, private_keys: PrivateKeys) -> None:
-        self._private_keys = private_keys
+    private_keys: PrivateKeys
 
     def find(self, session: Transaction, certificate: Certificate) -> CertificateVersion | None:
         """Returns the pending version. None: there is none, though `activate_at` may be set."""
@@ -60,7 +61,7 @@ class PendingVersions:
                 certificate_id=certificate.id, version=version, **content
             )
         )
-        self._private_keys.add(session, keys, certificate.id, version, key)
+        self.private_keys.add(session, keys, certificate.id, version, key)
         _set_cutover(certificate, content, version, at)
         session.flush()
 
@@ -68,7 +69,7 @@ class PendingVersions:
         """Cancels the cutover, and deletes the pending version with its key."""
         if self.find(session, certificate):
             self.release(session, certificate)
-            self._private_keys.remove(session, certificate.id, certificate.version + 1)
+            self.private_keys.remove(session, certificate.id, certificate.version + 1)
         certificate.activate_at = certificate.pending = None
         session.flush()
 
@@ -84,12 +85,12 @@ class PendingVersions:
         if pending is None or certificate.activate_at is None:
             return
         version = pending.version
-        key = self._private_keys.open(session, keys, certificate.id, version)
+        key = self.private_keys.open(session, keys, certificate.id, version)
         session.execute(
             update(CertificateVersion).where(*_next_of(certificate)).values(version=version + 1)
         )
-        self._private_keys.add(session, keys, certificate.id, version + 1, key)
-        self._private_keys.remove(session, certificate.id, version)
+        self.private_keys.add(session, keys, certificate.id, version + 1, key)
+        self.private_keys.remove(session, certificate.id, version)
         _set_cutover(certificate, content_of_row(pending), version + 1, certificate.activate_at)
 
 

@@ -21,6 +21,8 @@ from .permissions import SCOPES
 from .token_usage import TokenUsage
 
 _NO_DIGEST = bytes(32)
+_TOKEN_COLUMNS = ("secret_sha256", "kind", "user_id", "scopes", "expires_at", "revoked_at")
+_TOKEN_COLUMNS += ("last_used_at", "user_ids", "hostnames")
 
 
 class Authentication:
@@ -129,15 +131,7 @@ def _token_and_user() -> Any:
     admitted = case((Token.user_id.is_(None), target), (Token.user_id == target, target))
     return (
         select(
-            Token.secret_sha256,
-            Token.kind,
-            Token.user_id,
-            Token.scopes,
-            Token.expires_at,
-            Token.revoked_at,
-            Token.last_used_at,
-            Token.user_ids,
-            Token.hostnames,
+            *(getattr(Token, name) for name in _TOKEN_COLUMNS),
             *(getattr(User, name) for name in UserSnapshot._fields),
         )
         .outerjoin_from(Token, User, User.id == admitted)

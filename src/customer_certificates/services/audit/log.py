@@ -177,21 +177,10 @@ class Audit:
         """
         ((seq, last_hash),) = head
         at = self._now()
-        entry = Entry(
-            chain,
-            seq + 1,
-            at,
-            principal.kind,
-            principal.token_id,
-            principal.user_id,
-            action,
-            object_path,
-            outcome,
-            principal.request_id,
-            principal.peer,
-            canonical(detail or {}),
-            last_hash,
-        )
+        actor = (principal.kind, principal.token_id, principal.user_id)
+        request = (principal.request_id, principal.peer)
+        what = (*actor, action, object_path, outcome, *request, canonical(detail or {}))
+        entry = Entry(chain, seq + 1, at, *what, last_hash)
         entry_hash = hash_of(entry)
         return [
             (self._add, {**entry._asdict(), "hash": entry_hash}),

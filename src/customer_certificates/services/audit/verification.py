@@ -38,10 +38,7 @@ class Report:
 
 
 class _Broken(Exception):  # noqa: N818
-    def __init__(self, seq: int, what: str) -> None:
-        super().__init__(seq, what)
-        self.seq = seq
-        self.what = what
+    """The number of an entry, and how it is at fault."""
 
 
 class AuditVerification:
@@ -101,7 +98,7 @@ class AuditVerification:
             try:
                 report.entries += self._read(number, signed.get(number, {}))
             except _Broken as broken:
-                report.faults.append(Fault(number, broken.seq, broken.what))
+                report.faults.append(Fault(number, *broken.args))
         return report
 
     def _all(self, signed: Iterable[int]) -> Iterator[int]:

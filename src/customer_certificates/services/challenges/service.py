@@ -216,10 +216,11 @@ def _renewed(
     if challenge is not None:
         session.delete(challenge)
         session.flush()
+    tokens: dict[str, Any] = {name: secrets.token_hex(_TOKEN_BYTES) for name in Tokens._fields}
     fresh = HostnameChallenge(
         user_id=user_id,
         hostname=hostname,
-        **_new_tokens(),
+        **tokens,
         state="pending",
         created_at=now,
         expires_at=now + LASTS,
@@ -229,7 +230,3 @@ def _renewed(
     session.add(fresh)
     session.flush()
     return fresh
-
-
-def _new_tokens() -> dict[str, Any]:
-    return {name: secrets.token_hex(_TOKEN_BYTES) for name in Tokens._fields}

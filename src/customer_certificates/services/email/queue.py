@@ -120,7 +120,9 @@ class MailQueue(ABC, Generic[T]):
                     sent += self._try(queued, until)
                 except MailDelayed as delayed:
                     _log.warning("The mail server accepts no email: %s", delayed.detail)
-                    self._postpone(batch[batch.index(queued) :], until, delayed.detail)
+                    for unsent in batch[batch.index(queued) :]:
+                        due = self._now() + _PAUSE
+                        self._store(unsent, until, due=due, error=delayed.detail)
                     return sent
             if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
                 return sent
@@ -176,10 +178,6 @@ class MailQueue(ABC, Generic[T]):
     def _give_up(self, queued: Queued[T], until: datetime, detail: str) -> None:
         _log.warning("Email %s was not sent: %s", self.name(queued.subject), detail)
         self._store(queued, until, tries=queued.tries + 1, error=detail)
-
-    def _postpone(self, emails: Sequence[Queued[T]], until: datetime, detail: str) -> None:
-        for queued in emails:
-            self._store(queued, until, due=self._now() + _PAUSE, error=detail)
 
     def _store(
         self,

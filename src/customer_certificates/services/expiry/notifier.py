@@ -89,7 +89,8 @@ class Expiry:
             user = session.get(User, user_id, with_for_update=True)
             if user is None:
                 return 0
-            thresholds = _thresholds(user)
+            text = user.expiry_thresholds
+            thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
             passed: list[_Passed] = []
             next_checks: list[BoundStatement] = []
             rows: Any = session.execute(_still_due(ids, now))
@@ -144,11 +145,6 @@ class Expiry:
                 user_id,
                 certificate,
             )
-
-
-def _thresholds(user: User) -> list[str] | None:
-    text = user.expiry_thresholds
-    return None if text is None else msgspec.json.decode(text, type=list[str])
 
 
 def _due() -> Any:

@@ -69,6 +69,9 @@ class ExpiringView(msgspec.Struct):
     ]
 
 
+_SHOWN = ("id", "version", "hostnames", "not_after", "fingerprint_sha256")
+
+
 class Expiring:
     """The use cases of expiry."""
 
@@ -143,14 +146,7 @@ def _page() -> Any:
     place = tuple_(Certificate.not_after, Certificate.id)
     last = select(before.not_after).where(before.id == after, before.user_id == user_id)
     return (
-        select(
-            Certificate.id,
-            Certificate.version,
-            Certificate.hostnames,
-            Certificate.not_after,
-            Certificate.fingerprint_sha256,
-            is_covered(),
-        )
+        select(*(getattr(Certificate, name) for name in _SHOWN), is_covered())
         .where(
             Certificate.user_id == user_id,
             Certificate.active,
@@ -164,12 +160,5 @@ def _page() -> Any:
 
 def _view(row: Any, now: datetime) -> ExpiringView:
     certificate_id, version, hostnames, not_after, fingerprint, covered = row
-    return ExpiringView(
-        certificate_id,
-        version,
-        list(names_of(hostnames)),
-        not_after,
-        fingerprint,
-        (not_after - now).days,
-        bool(covered),
-    )
+    shown = (certificate_id, version, names_of(hostnames), not_after, fingerprint)
+    return ExpiringView(*shown, (not_after - now).days, bool(covered))

@@ -126,17 +126,9 @@ class HostnameOwners:
 
 def _views() -> Select[*tuple[Any, ...]]:
     """Selects a row for each claim, in the form that _shown reads."""
-    return select(
-        HostnameClaim.hostname,
-        HostnameClaim.user_id,
-        HostnameClaim.proof,
-        HostnameClaim.claimed_at,
-        HostnameClaim.proven_at,
-        HostnameClaim.proof_until,
-        HostnameClaim.checked_at,
-        IS_IN_USE.label("in_use"),
-        HostnameClaim.resolves_to_edge,
-    )
+    in_use = IS_IN_USE.label("in_use")
+    names = HostnameView.__struct_fields__
+    return select(*(getattr(HostnameClaim, name, in_use) for name in names))
 
 
 def _shown(rows: Sequence[Row]) -> list[HostnameView]:

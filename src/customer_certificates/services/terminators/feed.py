@@ -299,7 +299,7 @@ class Feed:
             candidate, owned = item.candidate, item.candidate.owned_hostnames
             if not (owned and reach.has_certificate(candidate.user_id, owned)):
                 continue
-            if _is_to_be_served(candidate, now):
+            if why_not_servable(candidate, max(now, candidate.served_from or now)) is None:
                 served.append(item)
             else:
                 others.append(candidate)
@@ -351,11 +351,6 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
         ids.append(certificate_id)
         most -= size
     return ids
-
-
-def _is_to_be_served(candidate: Candidate, now: datetime) -> bool:
-    """Returns whether the certificate can be served, now or later."""
-    return why_not_servable(candidate, max(now, candidate.served_from or now)) is None
 
 
 def _names(candidate: Candidate, reach: TerminatorScope) -> list[str]:

@@ -266,13 +266,8 @@ class TerminatorReports:
 
 def _upsert_terminator() -> Any:
     """Stores a terminator, unless another agent reported under its name within _LIVE."""
-    columns = (
-        Terminator.format,
-        Terminator.cursor,
-        Terminator.errors,
-        Terminator.seen_at,
-        Terminator.instance,
-    )
+    changed = ("format", "cursor", "errors", "seen_at", "instance")
+    columns = [getattr(Terminator, name) for name in changed]
     is_same_agent = or_(
         Terminator.instance.is_(None),
         Terminator.instance == bindparam("this_instance"),

@@ -230,7 +230,10 @@ class Users:
                 user.password_hash = password_hash
             changed = session.is_modified(user)
             _flush(session)
-            detail: dict[str, object] = {"fields": _names(changes)}
+            fields = msgspec.structs.asdict(changes).items()
+            detail: dict[str, object] = {
+                "fields": [name for name, new in fields if new is not UNSET]
+            }
             if email_changes:
                 self._verification.set_unverified(session, user)
                 detail |= self._queue_verification(session, principal, user)
@@ -332,11 +335,6 @@ def _flush(session: Transaction) -> None:
             "Use another address, or look the user up with GET /users?email=….",
         )
         raise Conflict("Another user has this email address.", errors=[finding]) from error
-
-
-def _names(changes: UserChanges) -> list[str]:
-    """Returns the names of the changed fields, never their values."""
-    return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
 
 
 def view_of_user(user: User | UserSnapshot) -> UserView:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from ...errors import NotFound
-from ...gateways.database import Database, int_param
+from ...gateways.database import EVERYBODY, Database, int_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new, items_of
 from ...models import PENDING, Delivery, Event, Webhook
@@ -33,7 +33,7 @@ from ..pages import Page, page_of
 from ..principal import Principal
 from ..schema import Time, doc
 from .disabling import webhook_path
-from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
+from .endpoints import Webhooks, locked_webhook, require_active
 from .queue import first_pending, unblocked
 from .sender import AttemptView
 
@@ -121,7 +121,7 @@ class Redelivery:
         """Returns a page of deliveries by event. Raises NotFound."""
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
-        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
+        (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._pages[status], values))
         return page_of(rows, limit, _view, "event_id")
 
     def redeliver(
@@ -193,16 +193,10 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     if status:
         # Not a parameter: see PENDING.
         conditions.append(Delivery.status == literal_column(f"'{status}'", Text))
+    event = (Delivery.event_id, Event.type, Event.certificate_id)
     next_attempt_at = case((Delivery.status == PENDING, Delivery.next_attempt_at), else_=null())
     return (
-        select(
-            Delivery.event_id,
-            Event.type,
-            Event.certificate_id,
-            Delivery.status,
-            next_attempt_at,
-            Delivery.attempts,
-        )
+        select(*event, Delivery.status, next_attempt_at, Delivery.attempts)
         .join(Event, Event.id == Delivery.event_id)
         .where(
             Delivery.webhook_id == bindparam("webhook_id"),

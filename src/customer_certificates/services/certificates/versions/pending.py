@@ -37,13 +37,6 @@ class PendingVersions:
             select(CertificateVersion).where(*_next_of(certificate))
         ).one_or_none()
 
-    def activation(self, session: Transaction, certificate: Certificate) -> datetime | None:
-        """Returns when the current version becomes active.
-
-        None: never, or another version is pending.
-        """
-        return None if self.find(session, certificate) else certificate.activate_at
-
     def put(
         self,
         session: Transaction,

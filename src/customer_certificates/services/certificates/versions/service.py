@@ -222,7 +222,8 @@ class Versions:
         if self._is_stored(change, certificate, new):
             return
         self._require_unexpired(content, now)
-        activation = self._pending.activation(session, certificate)
+        pending = self._pending.find(session, certificate)
+        activation = None if pending else certificate.activate_at
         require_takeover(
             candidate_of_certificate(certificate),
             candidate_of_content(content, certificate),

@@ -91,7 +91,7 @@ class IdempotencyStore:
         name = sha256(msgspec.json.encode([who, path, key])).digest()
         return _KeyedRequest(self, name, key.encode(), principal.user_id)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes records older than 24 hours, and returns their number."""
         return remove_in_batches(self.database, self._remove, **self.times())
 

@@ -63,7 +63,7 @@ class RateCounts:
         rows = self._find(of_name=rate.name, now=now)
         return _delay([rate._replace(limit=rate.limit - 1)], [rows], now)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes counts of past windows, and returns their number. Raises Unavailable."""
         return remove_in_batches(self._database, self._remove, now=self._now())
 

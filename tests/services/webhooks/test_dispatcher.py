@@ -525,11 +525,11 @@ def test_deliveries_that_were_stuck_at_a_resumption_are_released(told: Told) -> 
 def test_events_and_deliveries_are_purged_after_90_days(told: Told) -> None:
     webhook, pages = told.webhook(), EventPages(told.database, told.clock)
     told.happen()
-    assert pages.clean() == 0
+    assert pages.purge() == 0
     told.clock.ahead = timedelta(days=90, seconds=1)
     kept = told.happen()
 
-    assert pages.clean() == 1
+    assert pages.purge() == 1
     assert [view.id for view in pages.page(told.owner, 0, 10)[0]] == [kept]
     assert [event for event, _, _ in told.statuses(webhook)] == [kept]
 

@@ -201,7 +201,7 @@ class Audit:
             if refusal.retry_after is not None:
                 # The same request is still running, and is recorded itself.
                 raise
-            errors = (one for one in refusal.errors if one.severity == "error")
+            errors = (finding for finding in refusal.errors if finding.severity == "error")
             reasons = {finding.code for finding in errors} or {"precondition_failed"}
             detail = {"reasons": sorted(reasons)}
             with self._database.begin(chain or EVERYBODY) as session:
@@ -238,4 +238,4 @@ def _move_many() -> Any:
 
 
 def _texts(chains: Sequence[int]) -> str:
-    return canonical([str(one) for one in chains])
+    return canonical([str(chain) for chain in chains])

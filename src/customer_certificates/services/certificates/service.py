@@ -59,7 +59,7 @@ class Certificates:
         `replaces` is the certificate that it would replace; None: it would be an additional one.
         Raises NotFound (no such user, or no such certificate to replace), Unavailable.
         """
-        require_may_grant(principal, wanted=upload.grant_hostnames)
+        require_may_grant(principal, grants=upload.grant_hostnames)
         parts = self._parts
         parts.revisions.current(user_id)
         replaced = self._replaced(user_id, replaces) if replaces else None
@@ -97,7 +97,7 @@ class Certificates:
         Unavailable, or Conflict: another user has a hostname, it could not be served at
         `activate_at`, or a quota is exceeded.
         """
-        require_may_grant(principal, wanted=upload.grant_hostnames)
+        require_may_grant(principal, grants=upload.grant_hostnames)
         activate_at = requested_time(upload.activate_at, self._parts.clock(), active=upload.active)
         result = self._parts.validation.accepted(user_id, upload.submission())
         with self._parts.audit.of_refusals(
@@ -131,7 +131,7 @@ class Certificates:
         Conflict: the user cannot claim a hostname, a hostname would be left without a certificate,
         or no server can serve the certificate and validation is enforced.
         """
-        require_may_grant(principal, wanted=activation.grant_hostnames)
+        require_may_grant(principal, grants=activation.grant_hostnames)
         action = "certificate.activate" if activation.active else "certificate.deactivate"
         is_grant = activation.active and activation.grant_hostnames
         parts = self._parts

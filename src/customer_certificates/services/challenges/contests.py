@@ -58,7 +58,7 @@ class Contests:
                 .values(next_check_at=self._now())
             )
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes challenges that ended long ago, and returns their number. Raises Unavailable.
 
         Their random parts are never reused: each challenge has new ones.

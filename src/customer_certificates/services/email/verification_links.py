@@ -57,7 +57,7 @@ class VerificationEmails(MailQueue[_Address]):
             insert(EmailVerificationLink), ("token_sha256", "user_id", "email", "expires_at")
         )
         self._remove_old = database.prepare(_remove_old())
-        self._clean = database.prepare(
+        self._purge = database.prepare(
             delete(EmailVerificationLink).where(
                 EmailVerificationLink.expires_at <= time_param("now")
             ),
@@ -68,9 +68,9 @@ class VerificationEmails(MailQueue[_Address]):
         """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
         return self.send() if self._due(now=self._now()) else 0
 
-    def clean(self) -> None:
+    def purge(self) -> None:
         """Deletes expired links. Raises Unavailable."""
-        self._database.run_pipeline(EVERYBODY, (self._clean, {"now": self._now()}))
+        self._database.run_pipeline(EVERYBODY, (self._purge, {"now": self._now()}))
 
     def joined(self, columns: Any) -> Any:
         return columns.join(User, User.id == EmailVerification.user_id)

@@ -67,7 +67,7 @@ class EventPages:
             raise user_not_found(user_id)
         return page_of(rows, limit, event_view)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes events older than 90 days, with deliveries, and returns their number."""
         number = 0
         while True:

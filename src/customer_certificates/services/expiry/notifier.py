@@ -119,24 +119,24 @@ class Expiry:
         """
         if not passed:
             return []
-        ids = [one.certificate.id for one in passed]
+        ids = [item.certificate.id for item in passed]
         covered = set(session.scalars(select(Certificate.id).where(_in(ids), is_covered())))
-        uncovered = [one for one in passed if one.certificate.id not in covered]
+        uncovered = [item for item in passed if item.certificate.id not in covered]
         is_verified = user.email_verified_at is not None
         values = [
             {
                 "user_id": user.id,
-                "certificate_id": one.certificate.id,
-                "version": one.certificate.version,
-                "threshold": one.threshold,
+                "certificate_id": item.certificate.id,
+                "version": item.certificate.version,
+                "threshold": item.threshold,
                 "at": now,
                 "mail_due": now if self._by_mail and is_verified else None,
                 "mail_held": self._by_mail and not is_verified,
             }
-            for one in uncovered
+            for item in uncovered
         ]
         recorded = session.run_pipeline(*((self._record, row) for row in values))
-        return [one for one, is_new in zip(uncovered, recorded, strict=True) if is_new]
+        return [item for item, is_new in zip(uncovered, recorded, strict=True) if is_new]
 
     def _events_of(self, user_id: int, notices: Sequence[_Passed]) -> Iterator[BoundStatement]:
         for certificate, threshold in notices:

@@ -79,9 +79,9 @@ class Terminators:
 
     def require_served(self, principal: Principal, hostname: str) -> None:
         """Raises NotFound if no certificate can be served for `hostname`."""
-        now, reach = self._now(), principal.terminator_scope
+        now, scope = self._now(), principal.terminator_scope
         candidates = [found.candidate for found in self._candidates.served(hostname)]
-        if not (reach.has_name(hostname) and _chosen(hostname, candidates, reach, now, None)):
+        if not (scope.has_name(hostname) and _chosen(hostname, candidates, scope, now, None)):
             raise NotFound(f"No certificate can be served for {hostname}.")
 
     def configuration(
@@ -129,7 +129,7 @@ class Terminators:
 def _chosen(
     hostname: str,
     candidates: list[Candidate],
-    reach: TerminatorScope,
+    scope: TerminatorScope,
     now: datetime,
     key_types: frozenset[str] | None,
 ) -> Candidate | None:
@@ -137,7 +137,7 @@ def _chosen(
     selected = {
         key_type: candidate
         for key_type, candidate in decide(hostname, candidates, now).selected.items()
-        if reach.has_user(candidate.user_id)
+        if scope.has_user(candidate.user_id)
     }
     # If the client supports none of the key types, it reports that itself.
     return best(hostname, selected, key_types) or best(hostname, selected)

@@ -293,40 +293,40 @@ class Feed:
         self, principal: Principal, servable: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
         """Returns the entries to serve, with keys, and those that reserve hostnames."""
-        now, reach = self._now(), principal.terminator_scope
+        now, scope = self._now(), principal.terminator_scope
         served, others = list[Servable](), list[Candidate]()
         for item in servable:
             candidate, owned = item.candidate, item.candidate.owned_hostnames
-            if not (owned and reach.has_certificate(candidate.user_id, owned)):
+            if not (owned and scope.has_certificate(candidate.user_id, owned)):
                 continue
             if why_not_servable(candidate, max(now, candidate.served_from or now)) is None:
                 served.append(item)
             else:
                 others.append(candidate)
         entries = [
-            _entry(item, key, reach, events.get(item.candidate.certificate_id))
+            _entry(item, key, scope, events.get(item.candidate.certificate_id))
             for item, key in self._key_release.release(principal, "feed", served)
         ]
         for other in others:
-            if names := [name for name in _names(other, reach) if not name.startswith("*.")]:
+            if names := [name for name in _names(other, scope) if not name.startswith("*.")]:
                 event_id = events.get(other.certificate_id)
                 entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
                 entry.reserved_hostnames = names
                 entries.append(entry)
         return entries
 
-    def _possibly_received(self, reach: TerminatorScope, owners: Mapping[int, int]) -> list[int]:
+    def _possibly_received(self, scope: TerminatorScope, owners: Mapping[int, int]) -> list[int]:
         """Returns the certificates (with their users) that a terminator may have received.
 
         The log says which hostnames each had, as long as it reaches back to its upload.
         """
-        if reach.hostnames is None or not owners:
+        if scope.hostnames is None or not owners:
             return [*owners]
         ids, user_ids = ids_as_json(owners), ids_as_json({*owners.values()})
         rows = self._statements.history(ids=ids, user_ids=user_ids)
         created = {row[0] for row in rows if row[1] == "certificate.created"}
-        in_reach = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
-        return [number for number in owners if number in in_reach or number not in created]
+        in_scope = {row[0] for row in rows if any(scope.names_of(names_of(row[2])))}
+        return [number for number in owners if number in in_scope or number not in created]
 
 
 # The events that may change what is served. No others concern an active certificate.
@@ -353,15 +353,15 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
     return ids
 
 
-def _names(candidate: Candidate, reach: TerminatorScope) -> list[str]:
-    """Returns the owned hostnames within `reach`, including wildcards that cover one."""
-    wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
+def _names(candidate: Candidate, scope: TerminatorScope) -> list[str]:
+    """Returns the owned hostnames within `scope`, including wildcards that cover one."""
+    wildcards = {wildcard_of(name) for name in scope.hostnames or ()}
     owned = candidate.owned_hostnames
-    return sorted(name for name in owned if reach.has_name(name) or name in wildcards)
+    return sorted(name for name in owned if scope.has_name(name) or name in wildcards)
 
 
 def _entry(
-    servable: Servable, key: Secret, reach: TerminatorScope, event_id: int | None
+    servable: Servable, key: Secret, scope: TerminatorScope, event_id: int | None
 ) -> FeedEntry:
     candidate = servable.candidate
     return FeedEntry(
@@ -370,7 +370,7 @@ def _entry(
         True,
         event_id,
         candidate.version,
-        _names(candidate, reach),
+        _names(candidate, scope),
         candidate.served_from,
         candidate.served_until,
         candidate.trust,

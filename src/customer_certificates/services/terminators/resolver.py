@@ -95,8 +95,8 @@ class Resolver:
 
     def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self.now(), principal.terminator_scope
-        found = self.candidates.of(hostname) if reach.has_name(hostname) else []
+        now, scope = self.now(), principal.terminator_scope
+        found = self.candidates.of(hostname) if scope.has_name(hostname) else []
         fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.
         selected, rejected = decide(hostname, [item.candidate for item in found], now, key_type)
@@ -106,12 +106,12 @@ class Resolver:
             [
                 _selected(hostname, candidate, fingerprints[candidate.certificate_id])
                 for _, candidate in sorted(selected.items())
-                if reach.has_user(candidate.user_id)
+                if scope.has_user(candidate.user_id)
             ],
             [
                 _rejected(hostname, rejection, now)
                 for rejection in rejected
-                if reach.has_user(rejection.candidate.user_id)
+                if scope.has_user(rejection.candidate.user_id)
             ],
             _FOR_ADDRESSES if address_of(hostname) else None,
         )

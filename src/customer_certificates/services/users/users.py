@@ -230,10 +230,7 @@ class Users:
                 user.password_hash = password_hash
             changed = session.is_modified(user)
             _flush(session)
-            fields = msgspec.structs.asdict(changes).items()
-            detail: dict[str, object] = {
-                "fields": [name for name, new in fields if new is not UNSET]
-            }
+            detail: dict[str, object] = {"fields": [*msgspec.to_builtins(changes)]}
             if email_changes:
                 self._verification.set_unverified(session, user)
                 detail |= self._queue_verification(session, principal, user)

@@ -105,7 +105,7 @@ class Versions:
         """
         parts, action = self._parts, "certificate.replace"
         is_grant = replacement.grant_hostnames
-        require_may_grant(principal, wanted=is_grant)
+        require_may_grant(principal, grants=is_grant)
         activate_at = requested_time(replacement.activate_at, parts.clock(), active=False)
         result = parts.validation.accepted(user_id, replacement.submission())
         now = parts.clock()

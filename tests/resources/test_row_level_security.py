@@ -1,6 +1,8 @@
-"""PostgreSQL keeps users apart by itself: where the application's own filters are taken out,
-nothing of another user's comes out, and nothing of another's is changed. SQLite, which has no such
-wall, shows that they are out."""
+"""Row-level security on PostgreSQL separates users without the application's own filters.
+
+The tests remove the filters from the application's statements. On SQLite, which has no row-level
+security, the same requests then read and change another user's data: the filters are removed.
+"""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +40,7 @@ WITH_ROWS = (
     "webhook_secrets",
     "deliveries",
 )
-# What is in these is no user's, or is found by a name that nobody can guess.
+# Rows of these tables belong to no user, or are found by a name that nobody can guess.
 OPEN = {
     "service_state",
     "service_latches",
@@ -52,7 +54,7 @@ OPEN = {
 
 
 def without_filters(made: Prepared) -> str:
-    """The statement of `made` with all that compares with the user's id taken out."""
+    """Returns the statement of `made` without comparisons with the user's id."""
     sql = made.sql
     if "$1" not in sql and "?" in sql:
         return _numbered(made)
@@ -65,7 +67,7 @@ def without_filters(made: Prepared) -> str:
 
 
 def _numbered(made: Prepared) -> str:
-    """The same for SQLite, whose parameters have no numbers."""
+    """Returns the statement for SQLite, whose parameters have no numbers."""
     parts = made.sql.split("?")
     sql = parts[0]
     for (name, _, _), part in zip(made._compiled.parameters, parts[1:], strict=True):
@@ -81,7 +83,7 @@ def _numbered(made: Prepared) -> str:
 def unfiltered(
     backend: Backend, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestClient]:
-    """The application with its filters taken out."""
+    """Yields a client of the application without its filters."""
     prepare = Database.prepare
 
     def prepared(self: Database, *given: Any, **named: Any) -> Prepared:
@@ -103,7 +105,7 @@ def unfiltered(
 
 
 def ask_for_all(client: TestClient, stranger: int, certificate: str) -> dict[str, Result]:
-    """What a stranger is answered who asks for the certificate as if it were the stranger's."""
+    """Returns the responses to a stranger who addresses the certificate as their own."""
     path = f"/users/{stranger}/certificates/{certificate.rpartition('/')[2]}"
     return {
         "show": client.simulate_get(path),
@@ -121,7 +123,7 @@ def ask_for_all(client: TestClient, stranger: int, certificate: str) -> dict[str
     }
 
 
-def test_nothing_of_anothers_comes_out_or_is_changed(
+def test_a_stranger_reads_and_changes_no_certificate(
     client: TestClient,
     unfiltered: TestClient,
     backend: Backend,
@@ -149,7 +151,7 @@ def test_nothing_of_anothers_comes_out_or_is_changed(
         assert dump(engine) == before
 
 
-def test_each_table_shows_a_user_its_own_rows_alone(
+def test_each_table_shows_only_the_rows_of_the_user(
     client: TestClient, database: Database, backend: Backend, owner: int, stranger: int
 ) -> None:
     for user in (owner, stranger):
@@ -172,23 +174,23 @@ def test_each_table_shows_a_user_its_own_rows_alone(
         assert not any(rows(10**9).values())
 
 
-def test_no_table_is_forgotten(backend: Backend, engine: sa.Engine) -> None:
+def test_each_table_of_users_has_row_level_security(backend: Backend, engine: sa.Engine) -> None:
     if backend.name == "postgresql":
         with engine.connect() as connection:
-            walled = connection.execute(
+            protected = connection.execute(
                 sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
             ).scalars()
-            assert set(walled) == set(Base.metadata.tables) - OPEN
+            assert set(protected) == set(Base.metadata.tables) - OPEN
 
 
-def test_what_was_recorded_cannot_be_changed(backend: Backend, database: Database) -> None:
+def test_the_audit_log_cannot_be_changed(backend: Backend, database: Database) -> None:
     if backend.name == "postgresql":
         for statement in ("UPDATE audit SET action = ''", "DELETE FROM audit"):
             with pytest.raises(ProgrammingError), database.begin(EVERYBODY) as session:
                 session.execute(sa.text(statement))
 
 
-def test_a_role_that_passes_the_wall_is_refused(backend: Backend) -> None:
+def test_a_role_that_bypasses_row_level_security_is_rejected(backend: Backend) -> None:
     require_row_level_security(backend.database_url)
     if backend.name == "postgresql":
         with pytest.raises(SchemaError, match="superuser"):

@@ -83,7 +83,7 @@ class _Closable(Protocol):
 _Part = TypeVar("_Part", bound=_Closable)
 
 
-class Services:
+class Services(ExitStack):
     """The parts of one process. Each is built once, when it is first used.
 
     `threads` bounds the database connections of the process. `close` closes the parts that were
@@ -99,29 +99,19 @@ class Services:
         threads: int | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        super().__init__()
         self.config = config
         self.now = now
         self.metrics = metrics or Metrics(config.metrics_folder)
         self._threads = threads or config.threads
-        self._opened = ExitStack()
 
     @classmethod
     def of_command(cls, config: Config, *, threads: int = 2) -> Self:
         """Returns the parts of a command, which records no metrics."""
         return cls(config, threads=threads, metrics=Metrics(None))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the parts that were built."""
-        self._opened.close()
-
     def _closed_later(self, part: _Part) -> _Part:
-        self._opened.callback(part.close)
+        self.callback(part.close)
         return part
 
     # Gateways

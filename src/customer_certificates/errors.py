@@ -51,6 +51,14 @@ class StartError(Exception):
     """A command or a process cannot run; the message says why, and what to do."""
 
 
+class Failure(Exception):  # noqa: N818
+    """An operation had no result. `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A request is rejected, and nothing was changed.
 

@@ -148,10 +148,21 @@ def _in_source() -> Iterator[str]:
         values = _assigned(module)
         for call in ast.walk(module):
             if isinstance(call, ast.Call) and _is_message(call.func):
-                names = [part.id for part in ast.walk(call) if isinstance(part, ast.Name)]
+                names = _names(call)
+                # A detail may have a clause that has a name too.
+                names += [
+                    inner
+                    for name in names
+                    for value in values.get(name, ())
+                    for inner in _names(value)
+                ]
                 parts = [*call.args, *(value for name in names for value in values.get(name, ()))]
                 texts = [text for part in parts for text in _texts(part)]
                 yield from (text for text in texts if " " in text.strip())
+
+
+def _names(part: ast.AST) -> list[str]:
+    return [inner.id for inner in ast.walk(part) if isinstance(inner, ast.Name)]
 
 
 def _assigned(module: ast.Module) -> dict[str, list[ast.expr]]:

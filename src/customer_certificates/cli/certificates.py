@@ -8,16 +8,12 @@ from typing import Annotated
 import typer
 
 from .option_groups import with_option_groups
-from .options import AsJson, ServiceOptions
+from .options import AsJson, ServiceOptions, existing_file
 
 _Passphrases = Annotated[
     Path | None,
-    typer.Option(
-        "--passphrase-file",
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="Passphrases for encrypted keys and PKCS#12 files, one per line.",
+    existing_file(
+        "--passphrase-file", help="Passphrases for encrypted keys and PKCS#12 files, one per line."
     ),
 ]
 _User = Annotated[
@@ -89,9 +85,8 @@ def list_expiring(
     server = connection.to_server()
     days = within.removesuffix("d")
     if not (days.isascii() and days.isdigit() and len(days) <= 4):
-        raise typer.BadParameter(
-            f"{within!r} is not a number of days. Use a value like 30d.", param_hint="--within"
-        )
+        detail = f"{within!r} is not a number of days. Use a value like 30d."
+        raise typer.BadParameter(detail, param_hint="--within")
     raise typer.Exit(run(datetime.now(UTC), int(days), server, user, as_json=as_json))
 
 
@@ -104,11 +99,8 @@ def inspect_files(
     ],
     key: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="The private key. Report an error if it does not match the certificate.",
+        existing_file(
+            help="The private key. Report an error if it does not match the certificate."
         ),
     ] = None,
     passphrase_file: _Passphrases = None,
@@ -133,6 +125,5 @@ def _read_passphrases(file: Path | None) -> list[str]:
         detail = f"{file} cannot be read: {error.strerror}."
         raise typer.BadParameter(detail, param_hint="--passphrase-file") from None
     except UnicodeDecodeError:
-        raise typer.BadParameter(
-            f"{file} is not text in UTF-8.", param_hint="--passphrase-file"
-        ) from None
+        detail = f"{file} is not text in UTF-8."
+        raise typer.BadParameter(detail, param_hint="--passphrase-file") from None

@@ -1,6 +1,7 @@
 """Options that several client commands share."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from ..client.api.connection import Server
 
+existing_file = partial(typer.Option, metavar="FILE", exists=True, dir_okay=False)
 LOCAL_SERVER = "http://localhost:9000"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -24,20 +26,14 @@ class ServiceOptions:
     ] = LOCAL_SERVER
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
+        existing_file(
             envvar="CUSTOMER_CERTIFICATES_TOKEN_FILE",
             help="The file with the API token. A service in the profile prd requires a token.",
         ),
     ] = None
     ca: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
+        existing_file(
             envvar="CUSTOMER_CERTIFICATES_CA",
             help="Trust only the CA certificates in this PEM file. By default, trust public CAs.",
         ),
@@ -107,7 +103,6 @@ def read_token(file: Path | None) -> str | None:
     except UnicodeDecodeError:
         token = ""
     if not token.isprintable() or not token:
-        raise typer.BadParameter(
-            f"{file} must hold one line with a token.", param_hint="--token-file"
-        )
+        detail = f"{file} must hold one line with a token."
+        raise typer.BadParameter(detail, param_hint="--token-file")
     return token

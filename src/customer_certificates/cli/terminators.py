@@ -1,12 +1,12 @@
 """The client commands for TLS terminators. Each imports its dependencies when it runs."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -110,27 +110,19 @@ def _sync_options(options: _FolderOptions, connection: ServiceOptions) -> "SyncO
     from ..client.sync.command import SyncOptions
 
     if options.format is None:
-        raise typer.BadParameter(
-            "A format is required. Use nginx, haproxy or pem.", param_hint="--format"
-        )
+        detail = "A format is required. Use nginx, haproxy or pem."
+        raise typer.BadParameter(detail, param_hint="--format")
     server = connection.to_server(with_keys=True)
     if options.runtime and options.format != Format.HAPROXY:
-        raise typer.BadParameter(
-            "Only HAProxy has a runtime socket. Use --format haproxy.", param_hint="--runtime"
-        )
+        detail = "Only HAProxy has a runtime socket. Use --format haproxy."
+        raise typer.BadParameter(detail, param_hint="--runtime")
     check = "nginx -t" if options.format == Format.NGINX and options.reload else None
-    return SyncOptions(
-        format=options.format.value,
-        out=options.out,
-        server=server.url,
-        ca=server.ca,
-        name=options.name or default_name(socket.gethostname(), options.format, options.out),
-        check=options.check or check,
-        reload=options.reload,
-        runtime=options.runtime,
-        group=options.group,
-        metrics=options.metrics,
-    )
+    given: dict[str, Any] = asdict(options) | {
+        "format": options.format.value,
+        "name": options.name or default_name(socket.gethostname(), options.format, options.out),
+        "check": options.check or check,
+    }
+    return SyncOptions(**given, server=server.url, ca=server.ca)
 
 
 def default_name(host: str, format: str, folder: Path) -> str:  # noqa: A002

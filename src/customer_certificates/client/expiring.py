@@ -22,7 +22,7 @@ def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool
         with Api(server, user_id) as api:
             found = api.expiring(days)
     except (Refused, Unreachable) as error:
-        print_error(error.detail)
+        print_error(str(error))
         return 2
     uncovered = sum(not certificate.covered for certificate in found)
     if as_json:

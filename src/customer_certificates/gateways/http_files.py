@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import urljoin
 
+from ..errors import Failure
 from .loop import Threads
 from .outbound_http import GetResponse, Outbound, TargetForbidden, TargetUnreachable
 from .outbound_http.url import Address, Target, parse
@@ -14,12 +15,8 @@ _THREADS = Threads("http-files", 8)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-class FileMissing(Exception):  # noqa: N818 - an outcome of a check, not an error of the program
+class FileMissing(Failure):
     """The web server responded, but without the file. `detail` says how."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
 
 
 class HttpFiles:

@@ -119,7 +119,7 @@ class Metrics:
             "Duration of an attempt to deliver an event to a webhook.",
             longer=(10.0, 15.0),
         )
-        self._delivery_starts = histogram(
+        self.delivery_starts = histogram(
             "delivery_start_seconds",
             "Time from an event to the first attempt to deliver it to a webhook.",
             longer=(10.0, 60.0, 600.0),
@@ -155,10 +155,6 @@ class Metrics:
     def request_rejected(self) -> None:
         """Counts a request that was rejected because of load."""
         self._rejected.inc()
-
-    def delivery_started(self, seconds: float) -> None:
-        """Records the time from an event to its first delivery attempt."""
-        self._delivery_starts.observe(seconds)
 
     def delivery(self, status: str, seconds: float) -> None:
         """Counts a delivery attempt with the resulting status and its duration."""

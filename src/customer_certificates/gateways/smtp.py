@@ -9,6 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
+from ..errors import Failure
 from ..setting_parsers import SmtpServer
 
 _SECONDS = 15.0
@@ -17,15 +18,11 @@ ANSWER_SECONDS = 120.0
 _MAX_REPLY_CHARACTERS = 300
 
 
-class MailRefused(Exception):  # noqa: N818
+class MailRefused(Failure):
     """The server permanently rejected the email. `detail` says why."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
 
-
-class MailDelayed(Exception):  # noqa: N818
+class MailDelayed(Failure):
     """The server temporarily rejected the email.
 
     `detail` says why. `is_for_all`: the server accepts no email now.
@@ -33,7 +30,6 @@ class MailDelayed(Exception):  # noqa: N818
 
     def __init__(self, detail: str, *, is_for_all: bool) -> None:
         super().__init__(detail)
-        self.detail = detail
         self.is_for_all = is_for_all
 
 

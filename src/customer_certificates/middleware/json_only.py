@@ -7,6 +7,8 @@ from falcon import Request, Response
 
 from ..errors import NotAcceptable, UnsupportedMediaType
 
+_MEDIA_TYPES = (falcon.MEDIA_JSON, "application/problem+json")
+
 
 class JsonOnly:
     """Enforces JSON, except for resources with `speaks_json = False`."""
@@ -18,23 +20,16 @@ class JsonOnly:
         if not getattr(resource, "speaks_json", True):
             return
         accept = req.env.get("HTTP_ACCEPT", "*/*")
-        if accept != "*/*" and not _admits_json(req):
+        if accept != "*/*" and not any(map(req.client_accepts, _MEDIA_TYPES)):
             raise NotAcceptable(
                 "This endpoint responds with JSON only. Send Accept: application/json, or no "
                 "Accept header."
             )
-        if _has_body(req) and not _is_json(req.content_type):
+        has_body = req.content_length or "HTTP_TRANSFER_ENCODING" in req.env
+        if has_body and not _is_json(req.content_type):
             raise UnsupportedMediaType(
                 "The body is not declared as JSON. Send JSON with Content-Type: application/json."
             )
-
-
-def _admits_json(req: Request) -> bool:
-    return req.client_accepts(falcon.MEDIA_JSON) or req.client_accepts("application/problem+json")
-
-
-def _has_body(req: Request) -> bool:
-    return bool(req.content_length) or "HTTP_TRANSFER_ENCODING" in req.env
 
 
 def _is_json(content_type: str | None) -> bool:

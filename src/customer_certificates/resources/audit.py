@@ -9,20 +9,17 @@ from ..services.audit.listing import AuditPages
 from ..services.audit.views import AuditView
 from ..web import pagination
 from ..web.operations import LIMIT, Answer, Parameter, operation
+from ..web.resource import Resource
 
 _AFTER = Parameter(
     "after",
-    "query",
     "Return only entries with a greater `seq`. Use the last `seq` of the previous page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
 
 
-class UserAuditResource:
+class UserAuditResource(Resource[AuditPages]):
     """The audit log of a user."""
-
-    def __init__(self, audit: AuditPages) -> None:
-        self._audit = audit
 
     @operation(
         "List audit log entries of a user",
@@ -34,16 +31,11 @@ class UserAuditResource:
         allow=users("audit:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        _answer(self._audit, req, resp, user_id)
-
-    on_head = on_get
+        _answer(self._service, req, resp, user_id)
 
 
-class AuditResource:
+class AuditResource(Resource[AuditPages]):
     """The audit log of the service."""
-
-    def __init__(self, audit: AuditPages) -> None:
-        self._audit = audit
 
     @operation(
         "List audit log entries that belong to no user",
@@ -53,9 +45,7 @@ class AuditResource:
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        _answer(self._audit, req, resp, NOBODY)
-
-    on_head = on_get
+        _answer(self._service, req, resp, NOBODY)
 
 
 def _answer(audit: AuditPages, req: Request, resp: Response, chain: int) -> None:

@@ -36,21 +36,20 @@ from ..web.operations import (
     IF_MATCH,
     IF_NONE_MATCH,
     LIMIT,
-    NOT_MODIFIED,
+    WRITE,
     Answer,
     Parameter,
     operation,
 )
+from ..web.resource import Resource
 
 _ACTIVE = Parameter(
     "active",
-    "query",
     "Return only active (true) or only inactive (false) certificates. Default: both.",
     {"type": "string", "enum": ["true", "false"]},
 )
 _HOSTNAME = Parameter(
     "hostname",
-    "query",
     "Return only certificates for this DNS name or IP address, or for a wildcard that covers it.",
     {
         "type": "string",
@@ -62,37 +61,31 @@ _HOSTNAME = Parameter(
 )
 _EXPIRES_BEFORE = Parameter(
     "expires_before",
-    "query",
     "Return only certificates that expire before this time (RFC 3339).",
     {"type": "string", "format": "date-time", "examples": ["2026-12-24T00:00:00Z"]},
 )
 _STATUS = Parameter(
     "status",
-    "query",
     "Return only certificates with this status.",
     {"type": "string", "enum": list(get_args(Status))},
 )
 _FINGERPRINT = Parameter(
     "fingerprint",
-    "query",
     "Return only the certificate with this SHA-256 fingerprint (hexadecimal, colons optional).",
     {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"},
 )
 _TRUST = Parameter(
     "trust",
-    "query",
     "Return only certificates with this trust level.",
     {"type": "string", "enum": list(get_args(Trust))},
 )
 _REPLACES = Parameter(
     "replaces",
-    "query",
     "The id of the certificate to replace, if any.",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
 )
 _ALLOW_LOST = Parameter(
     "allow_lost_hostnames",
-    "query",
     "Delete the certificate even if a TLS terminator then has no certificate for a hostname.",
     {"type": "string", "enum": ["true", "false"]},
 )
@@ -121,14 +114,13 @@ class CertificatesResource:
         "with errors is rejected with all findings. Otherwise it is stored with its findings. "
         "With `activate_at`, the certificate is stored inactive and activated at that time.",
         body=CertificateUpload,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         upload = request_parsing.read(req, CertificateUpload)
-        idempotent = responses.idempotent(req, _uploaded)
-        expected = etags.expected(req)
+        idempotent, expected = responses.idempotent(req, _uploaded), etags.expected(req)
         view = self._certificates.upload(
             req.context.principal, user_id, upload, expected, idempotent
         )
@@ -136,10 +128,7 @@ class CertificatesResource:
 
     @operation(
         "List a user's certificates",
-        {
-            200: Answer("Certificates by id.", list[CertificateView], headers=("ETag", "Link")),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("Certificates by id.", list[CertificateView], headers=("Link",))},
         parameters=[
             _ACTIVE,
             _HOSTNAME,
@@ -176,11 +165,8 @@ class CertificatesResource:
     on_head = on_get
 
 
-class CheckResource:
+class CheckResource(Resource[Certificates]):
     """The dry run of an upload."""
-
-    def __init__(self, certificates: Certificates) -> None:
-        self._certificates = certificates
 
     @operation(
         "Check a certificate and its private key",
@@ -197,9 +183,7 @@ class CheckResource:
         replaces = query.whole("replaces", 0, 1) or None
         query.check()
         upload = request_parsing.read(req, CertificateCheck)
-        resp.data = encode(
-            self._certificates.check(req.context.principal, user_id, upload, replaces)
-        )
+        resp.data = encode(self._service.check(req.context.principal, user_id, upload, replaces))
 
 
 class CertificateResource:
@@ -211,7 +195,7 @@ class CertificateResource:
 
     @operation(
         "Show a certificate",
-        {200: Answer("The certificate.", CertificateDetail, headers=("ETag",)), 304: NOT_MODIFIED},
+        {200: Answer("The certificate.", CertificateDetail)},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
         allow=users("certificates:read"),
@@ -224,11 +208,7 @@ class CertificateResource:
 
     @operation(
         "Replace a certificate and its key",
-        {
-            200: Answer(
-                "Replaced, scheduled (`pending`), or unchanged.", CertificateView, headers=("ETag",)
-            )
-        },
+        {200: Answer("Replaced, scheduled (`pending`), or unchanged.", CertificateView)},
         description="The id stays and the version increases by one. A certificate is served at "
         "all times. If the new one is not valid yet, or `activate_at` is given, it is stored as "
         "the pending version. The current version is served until then. A new pending version "
@@ -238,14 +218,13 @@ class CertificateResource:
         "(`present_expires_first`), or the new one lacks hostnames (`hostnames_lost`). The "
         "request can be repeated: if the certificate is already the same, nothing changes.",
         body=Replacement,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_put(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         replacement = request_parsing.read(req, Replacement)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
         view = self._versions.replace(
             req.context.principal, user_id, certificate_id, replacement, expected, idempotent
         )
@@ -273,11 +252,8 @@ class CertificateResource:
         resp.status = 204
 
 
-class ActiveResource:
+class ActiveResource(Resource[Certificates]):
     """The activation of a certificate."""
-
-    def __init__(self, certificates: Certificates) -> None:
-        self._certificates = certificates
 
     @operation(
         "Activate or deactivate a certificate",
@@ -287,7 +263,7 @@ class ActiveResource:
         "is rejected under the same conditions as a deletion (409 `hostnames_lost`), unless "
         "`allow_lost_hostnames` is true.",
         body=Activation,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
@@ -296,7 +272,7 @@ class ActiveResource:
         reply = Reply(202, encode(Activated(certificate_id, activation.active)))
         idempotent = responses.idempotent(req, lambda _nothing: reply)
         expected = etags.expected(req)
-        self._certificates.set_active(
+        self._service.set_active(
             req.context.principal, user_id, certificate_id, activation, expected, idempotent
         )
         responses.send(resp, reply)

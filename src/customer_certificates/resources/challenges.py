@@ -7,16 +7,15 @@ from ..services.access.permissions import users
 from ..services.challenges.service import Challenges
 from ..services.challenges.views import ChallengeView
 from ..services.etags import encode
+from ..web import responses
 from ..web.operations import Answer, operation
+from ..web.resource import Resource
 
 _SHOWN = Answer("The records to create, and the status of the challenge.", ChallengeView)
 
 
-class ChallengeResource:
+class ChallengeResource(Resource[Challenges]):
     """The challenge that proves control of a hostname."""
-
-    def __init__(self, challenges: Challenges) -> None:
-        self._challenges = challenges
 
     @operation(
         "Create a challenge that proves control of a hostname",
@@ -31,7 +30,7 @@ class ChallengeResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        view, is_new = self._challenges.create(req.context.principal, user_id, hostname)
+        view, is_new = self._service.create(req.context.principal, user_id, hostname)
         resp.status = 201 if is_new else 200
         resp.data = encode(view)
 
@@ -39,10 +38,7 @@ class ChallengeResource:
         "Show a challenge", {200: _SHOWN}, refusals=[NotFound], allow=users("certificates:read")
     )
     def on_get(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(self._challenges.get(user_id, hostname))
-
-    on_head = on_get
+        responses.send_uncached(resp, self._service.get(user_id, hostname))
 
     @operation(
         "Delete a challenge",
@@ -53,15 +49,12 @@ class ChallengeResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._challenges.delete(req.context.principal, user_id, hostname)
+        self._service.delete(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
-class VerifyResource:
+class VerifyResource(Resource[Challenges]):
     """A check of a challenge."""
-
-    def __init__(self, challenges: Challenges) -> None:
-        self._challenges = challenges
 
     @operation(
         "Check a challenge now",
@@ -76,4 +69,4 @@ class VerifyResource:
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        resp.data = encode(self._challenges.verify(req.context.principal, user_id, hostname))
+        resp.data = encode(self._service.verify(req.context.principal, user_id, hostname))

@@ -13,6 +13,7 @@ from ..services.etags import tag_of
 from ..web import etags
 from ..web.operations import operation
 
+_PACKAGE = "customer_certificates.resources"
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -24,33 +25,16 @@ _POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
 _LINKS = {"docs": "/docs", "openapi": "/openapi.json", "healthcheck": "/healthcheck"}
-_PAGE = f"""\
-<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Customer Certificates</title>
-  </head>
-  <body>
-    <h1>Customer Certificates</h1>
-    <ul>
-      <li><a href="{_LINKS["docs"]}">Documentation of the API</a></li>
-      <li><a href="{_LINKS["openapi"]}">OpenAPI description</a></li>
-      <li><a href="{_LINKS["healthcheck"]}">Health check</a></li>
-    </ul>
-  </body>
-</html>
-"""
 
 
 class RootResource:
     """The start page: HTML for browsers, JSON for other clients."""
 
     speaks_json = False
+
+    def __init__(self) -> None:
+        self._page = files(_PACKAGE).joinpath("start_page.html").read_text("utf-8")
 
     @operation("Show links to the documentation and the health check", {}, allow=ANYBODY)
     def on_get(self, req: Request, resp: Response) -> None:
@@ -59,7 +43,7 @@ class RootResource:
         if req.client_prefers((MEDIA_JSON, "text/html")) == "text/html":
             resp.content_type = MEDIA_HTML
             resp.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-            resp.text = _PAGE
+            resp.text = self._page
         else:
             resp.data = msgspec.json.encode(_LINKS)
 
@@ -96,7 +80,7 @@ class DocsResource:
     speaks_json = False
 
     def __init__(self) -> None:
-        page = files("customer_certificates.resources") / "docs_page"
+        page = files(_PACKAGE) / "docs_page"
         self._files = {path.name: path for path in page.iterdir() if _suffix(path.name) in _TYPES}
 
     @operation("Show the API description", {}, allow=ANYBODY)

@@ -8,13 +8,11 @@ from ..services.events.listing import EventPages
 from ..services.events.views import EventView
 from ..web import pagination
 from ..web.operations import PAGE, Answer, operation
+from ..web.resource import Resource
 
 
-class EventsResource:
+class EventsResource(Resource[EventPages]):
     """The events of a user."""
-
-    def __init__(self, events: EventPages) -> None:
-        self._events = events
 
     @operation(
         "List events",
@@ -26,7 +24,5 @@ class EventsResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        page = self._events.page(user_id, *pagination.requested(req))
+        page = self._service.page(user_id, *pagination.requested(req))
         pagination.send(req, resp, page)
-
-    on_head = on_get

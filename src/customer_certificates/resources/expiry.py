@@ -8,21 +8,18 @@ from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
 from ..web import etags, pagination, request_parsing, responses
-from ..web.operations import IF_NONE_MATCH, NOT_MODIFIED, PAGE, WRITE, Answer, Parameter, operation
+from ..web.operations import IF_NONE_MATCH, PAGE, WRITE, Answer, Parameter, operation
+from ..web.resource import Resource
 
 _WITHIN = Parameter(
     "within",
-    "query",
     "Return certificates that expire within this many days or have expired. Default: 30d.",
     {"type": "string", "pattern": "^[0-9]{1,4}d$", "examples": ["30d"]},
 )
 
 
-class ExpiringResource:
+class ExpiringResource(Resource[Expiring]):
     """Active certificates that expire soon."""
-
-    def __init__(self, expiring: Expiring) -> None:
-        self._expiring = expiring
 
     @operation(
         "List active certificates that expire soon",
@@ -30,9 +27,8 @@ class ExpiringResource:
             200: Answer(
                 "Certificates that have expired or expire soon, by expiry time.",
                 list[ExpiringView],
-                headers=("ETag", "Link"),
-            ),
-            304: NOT_MODIFIED,
+                headers=("Link",),
+            )
         },
         parameters=[_WITHIN, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid, NotFound],
@@ -43,34 +39,27 @@ class ExpiringResource:
         after, limit = pagination.slice_of(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
-        page = self._expiring.page(user_id, within, after, limit)
+        page = self._service.page(user_id, within, after, limit)
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)
 
-    on_head = on_get
 
-
-class ExpirySettingsResource:
+class ExpirySettingsResource(Resource[Expiring]):
     """The expiry notice settings of a user."""
-
-    def __init__(self, expiring: Expiring) -> None:
-        self._expiring = expiring
 
     @operation(
         "Show when the user gets expiry notices",
-        {200: Answer("The thresholds.", ExpirySettings, headers=("ETag",)), 304: NOT_MODIFIED},
+        {200: Answer("The thresholds.", ExpirySettings)},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        etags.answer(req, resp, self._expiring.settings(user_id))
-
-    on_head = on_get
+        etags.answer(req, resp, self._service.settings(user_id))
 
     @operation(
         "Set when the user gets expiry notices",
-        {200: Answer("The updated thresholds.", ExpirySettings, headers=("ETag",))},
+        {200: Answer("The updated thresholds.", ExpirySettings)},
         description="The user gets one notice for each threshold of a certificate's version: a "
         "`certificate.expiring` webhook, and an email if the service sends email.",
         body=ExpirySettings,
@@ -80,7 +69,6 @@ class ExpirySettingsResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         settings = request_parsing.read(req, ExpirySettings)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
-        view = self._expiring.set(req.context.principal, user_id, settings, expected, idempotent)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._service.set(req.context.principal, user_id, settings, expected, idempotent)
         responses.send(resp, responses.shown(view))

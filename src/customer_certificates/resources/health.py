@@ -8,7 +8,9 @@ from falcon import Request, Response
 from ..services.access.permissions import ANYBODY
 from ..services.health import Health, HealthView, ReadyView
 from ..services.schema import doc
+from ..web import responses
 from ..web.operations import Answer, operation
+from ..web.resource import Resource
 
 
 class Alive(msgspec.Struct):
@@ -17,11 +19,8 @@ class Alive(msgspec.Struct):
     api: Annotated[int, doc("This service.", ge=1, le=1)] = 1
 
 
-class HealthcheckResource:
+class HealthcheckResource(Resource[Health]):
     """The health of the service. Without the cache, the service is only slower."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
 
     @operation(
         "Check the health of the service",
@@ -36,14 +35,8 @@ class HealthcheckResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        health = self._health.check()
-        if not health.database:
-            resp.status = 503
-            resp.set_header("Retry-After", "1")
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(health)
-
-    on_head = on_get
+        health = self._service.check()
+        _send(resp, health, is_ok=bool(health.database))
 
 
 class LivezResource:
@@ -56,17 +49,13 @@ class LivezResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(Alive())
+        responses.send_uncached(resp, Alive())
 
     on_head = on_get
 
 
-class ReadyzResource:
+class ReadyzResource(Resource[Health]):
     """The readiness of this process, for load balancers."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
 
     @operation(
         "Check that the process is ready for requests",
@@ -81,11 +70,13 @@ class ReadyzResource:
         allow=ANYBODY,
     )
     def on_get(self, _req: Request, resp: Response) -> None:
-        ready = self._health.readiness()
-        if not (ready.api and ready.database):
-            resp.status = 503
-            resp.set_header("Retry-After", "1")
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode(ready)
+        ready = self._service.readiness()
+        _send(resp, ready, is_ok=bool(ready.api and ready.database))
 
-    on_head = on_get
+
+def _send(resp: Response, view: object, *, is_ok: bool) -> None:
+    """Responds with `view`, and with 503 if the service does not work."""
+    if not is_ok:
+        resp.status = 503
+        resp.set_header("Retry-After", "1")
+    responses.send_uncached(resp, view)

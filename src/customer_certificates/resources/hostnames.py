@@ -6,29 +6,25 @@ from ..errors import Conflict, Invalid, NotFound
 from ..services.access.permissions import OPERATORS, users
 from ..services.etags import encode
 from ..services.hostnames.owners import HostnameGrant, HostnameOwners, HostnameView
-from ..web import pagination, request_parsing
+from ..web import pagination, request_parsing, responses
 from ..web.operations import LIMIT, Answer, Parameter, operation
+from ..web.resource import Resource
 
 _AFTER = Parameter(
     "after",
-    "query",
     "Return only hostnames that sort after this one. Use the last hostname of the previous page.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
 )
 _HOSTNAME = Parameter(
     "hostname",
-    "query",
     "Return only this hostname and the wildcard that covers it.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
 )
 _LIST = {200: Answer("Hostnames, sorted.", list[HostnameView], headers=("Link",))}
 
 
-class UserHostnamesResource:
+class UserHostnamesResource(Resource[HostnameOwners]):
     """The hostnames of a user."""
-
-    def __init__(self, owners: HostnameOwners) -> None:
-        self._owners = owners
 
     @operation(
         "List the hostnames of a user",
@@ -41,19 +37,13 @@ class UserHostnamesResource:
         query = request_parsing.Query(req)
         after, limit = pagination.slice_by_hostname(query)
         query.check()
-        views, next_after = self._owners.page(user_id, after, limit)
+        views, next_after = self._service.page(user_id, after, limit)
         pagination.link_next(req, resp, next_after)
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(views)
-
-    on_head = on_get
+        responses.send_uncached(resp, views)
 
 
-class UserHostnameResource:
+class UserHostnameResource(Resource[HostnameOwners]):
     """One hostname of a user."""
-
-    def __init__(self, owners: HostnameOwners) -> None:
-        self._owners = owners
 
     @operation(
         "Release a hostname",
@@ -63,15 +53,12 @@ class UserHostnameResource:
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        self._owners.release_own(req.context.principal, user_id, hostname)
+        self._service.release_own(req.context.principal, user_id, hostname)
         resp.status = 204
 
 
-class HostnamesResource:
+class HostnamesResource(Resource[HostnameOwners]):
     """The hostnames of all users."""
-
-    def __init__(self, owners: HostnameOwners) -> None:
-        self._owners = owners
 
     @operation(
         "List hostnames and their owners",
@@ -85,22 +72,16 @@ class HostnamesResource:
         after, limit = pagination.slice_by_hostname(query)
         hostname = query.hostname("hostname") if query.has("hostname") else None
         query.check()
-        resp.set_header("Cache-Control", "no-store")
         if hostname is not None:
-            resp.data = encode(self._owners.find(hostname))
+            responses.send_uncached(resp, self._service.find(hostname))
             return
-        views, next_after = self._owners.page(None, after, limit)
+        views, next_after = self._service.page(None, after, limit)
         pagination.link_next(req, resp, next_after)
-        resp.data = encode(views)
-
-    on_head = on_get
+        responses.send_uncached(resp, views)
 
 
-class HostnameResource:
+class HostnameResource(Resource[HostnameOwners]):
     """One hostname."""
-
-    def __init__(self, owners: HostnameOwners) -> None:
-        self._owners = owners
 
     @operation(
         "Grant a hostname to a user",
@@ -112,7 +93,7 @@ class HostnameResource:
     )
     def on_put(self, req: Request, resp: Response, hostname: str) -> None:
         grant = request_parsing.read(req, HostnameGrant)
-        resp.data = encode(self._owners.grant(req.context.principal, hostname, grant.user_id))
+        resp.data = encode(self._service.grant(req.context.principal, hostname, grant.user_id))
 
     @operation(
         "Release a hostname of any user",
@@ -121,5 +102,5 @@ class HostnameResource:
         allow=OPERATORS,
     )
     def on_delete(self, req: Request, resp: Response, hostname: str) -> None:
-        self._owners.release_any(req.context.principal, hostname)
+        self._service.release_any(req.context.principal, hostname)
         resp.status = 204

@@ -4,31 +4,26 @@ from falcon import Request, Response
 
 from ..errors import Invalid
 from ..services.access.permissions import CAN_RESOLVE
-from ..services.etags import encode
 from ..services.terminators.resolver import KeyType, Resolved, Resolver
-from ..web import request_parsing
+from ..web import request_parsing, responses
 from ..web.operations import Answer, Parameter, operation
+from ..web.resource import Resource
 
 _HOSTNAME = Parameter(
     "hostname",
-    "query",
     "A DNS name or an IP address.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
     required=True,
 )
 _KEY_TYPE = Parameter(
     "key_type",
-    "query",
     "Return only the certificate with a key of this type.",
     {"type": "string", "enum": ["ecdsa", "rsa", "ed25519"]},
 )
 
 
-class ResolveResource:
+class ResolveResource(Resource[Resolver]):
     """The certificate that is served for a hostname."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
 
     @operation(
         "Show which certificate is served for a hostname",
@@ -45,7 +40,5 @@ class ResolveResource:
         hostname = query.hostname("hostname")
         key_type = query.choice("key_type", KeyType)
         query.check()
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(self._resolver.resolve(req.context.principal, hostname, key_type))
-
-    on_head = on_get
+        resolved = self._service.resolve(req.context.principal, hostname, key_type)
+        responses.send_uncached(resp, resolved)

@@ -10,53 +10,39 @@ from ..errors import Conflict, Invalid, NotFound
 from ..pki.client_hello import key_types
 from ..pki.names.hostnames import address_of, server_name
 from ..services.access.permissions import CADDY, OPERATORS, TERMINATORS
-from ..services.etags import encode
 from ..services.terminators.exports import Terminators, TraefikConfiguration
 from ..services.terminators.feed import Feed, FeedPage
 from ..services.terminators.listing import TerminatorPages, TerminatorView
 from ..services.terminators.reports import Report, TerminatorReports
 from ..web import etags, pagination, request_parsing, responses
-from ..web.operations import (
-    AFTER,
-    IDEMPOTENCY_KEY,
-    IF_NONE_MATCH,
-    LIMIT,
-    NOT_MODIFIED,
-    Answer,
-    Parameter,
-    operation,
-)
+from ..web.operations import IDEMPOTENCY_KEY, IF_NONE_MATCH, PAGE, Answer, Parameter, operation
+from ..web.resource import Resource
 
 _PEM = "application/x-pem-file"
 
 _SERVER_NAME = Parameter(
     "server_name",
-    "query",
     "The server name that the TLS client sent (SNI). An invalid hostname gets 204.",
     {"type": "string", "examples": ["www.example.com"]},
 )
 _LOCAL_IP = Parameter(
     "local_ip",
-    "query",
     "The local address of the connection to Caddy. It is used if the client sent no server name, "
     "as clients that connect to an IP address do.",
     {"type": "string", "examples": ["192.0.2.1"]},
 )
 _SIGNATURE_SCHEMES = Parameter(
     "signature_schemes",
-    "query",
     "The signature schemes of the client, as comma-separated hexadecimal numbers.",
     {"type": "string", "examples": ["403,804,401"]},
 )
 _CIPHER_SUITES = Parameter(
     "cipher_suites",
-    "query",
     "The cipher suites of the client, as comma-separated hexadecimal numbers.",
     {"type": "string", "examples": ["1301,c02b,c02f"]},
 )
 _DOMAIN = Parameter(
     "domain",
-    "query",
     "The name that Caddy wants to serve.",
     {"type": "string", "minLength": 1, "maxLength": 253, "examples": ["www.example.com"]},
     required=True,
@@ -68,19 +54,16 @@ _DEFAULT_LIMIT = 500
 _LARGEST_LIMIT = 1000
 _SINCE = Parameter(
     "since",
-    "query",
     "The `cursor` of the previous response. Without it, the response starts a snapshot.",
     {"type": "string", "maxLength": 200},
 )
 _WAIT = Parameter(
     "wait",
-    "query",
     "The number of seconds to wait for a change if there is none yet.",
     {"type": "integer", "minimum": 0, "maximum": _LONGEST_WAIT, "default": 0},
 )
 _LIMIT = Parameter(
     "limit",
-    "query",
     "The maximum number of certificates. A page of large certificates may have fewer.",
     {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT, "default": _DEFAULT_LIMIT},
 )
@@ -93,17 +76,15 @@ class ServedName(msgspec.Struct):
     domain: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
 
 
-class CaddyResource:
+class CaddyResource(Resource[Terminators]):
     """The endpoint for Caddy's `get_certificate http`.
 
     A status other than 200 and 204 would abort the handshake, for names of other sites too.
     """
 
+    has_head = False
     speaks_json = False
     is_silent_beyond_limits = True
-
-    def __init__(self, terminators: Terminators) -> None:
-        self._terminators = terminators
 
     @operation(
         "Get a certificate and its key for Caddy",
@@ -122,7 +103,7 @@ class CaddyResource:
         sni = _text(req, "server_name")
         name = server_name(sni) if sni else address_of(_text(req, "local_ip"))
         supported = key_types(_text(req, "signature_schemes"), _text(req, "cipher_suites"))
-        bundle = name and self._terminators.bundle(req.context.principal, name, supported)
+        bundle = name and self._service.bundle(req.context.principal, name, supported)
         if not bundle:
             resp.status = 204
             return
@@ -130,13 +111,11 @@ class CaddyResource:
         resp.data = bundle.reveal()
 
 
-class CaddyAskResource:
+class CaddyAskResource(Resource[Terminators]):
     """The permission endpoint for Caddy's on-demand TLS."""
 
+    has_head = False
     speaks_json = False
-
-    def __init__(self, terminators: Terminators) -> None:
-        self._terminators = terminators
 
     @operation(
         "Check whether Caddy may serve a name",
@@ -151,16 +130,14 @@ class CaddyAskResource:
         query = request_parsing.Query(req)
         hostname = query.hostname("domain")
         query.check()
-        self._terminators.require_served(req.context.principal, hostname)
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(ServedName(hostname))
+        self._service.require_served(req.context.principal, hostname)
+        responses.send_uncached(resp, ServedName(hostname))
 
 
-class FeedResource:
+class FeedResource(Resource[Feed]):
     """The feed that agents follow."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    has_head = False
 
     @operation(
         "Follow the feed of active certificates",
@@ -179,15 +156,12 @@ class FeedResource:
         limit = query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
         query.check()
         resp.set_header("Cache-Control", "no-store")
-        page = self._feed.page(req.context.principal, since or "", wait, limit)
+        page = self._service.page(req.context.principal, since or "", wait, limit)
         resp.data = page.reveal()
 
 
-class ReportsResource:
+class ReportsResource(Resource[TerminatorReports]):
     """Reports of agents."""
-
-    def __init__(self, reports: TerminatorReports) -> None:
-        self._reports = reports
 
     @operation(
         "Report served certificates",
@@ -202,41 +176,29 @@ class ReportsResource:
     def on_post(self, req: Request, resp: Response) -> None:
         report = request_parsing.read(req, Report)
         idempotent = responses.idempotent(req, responses.deleted)
-        self._reports.store(req.context.principal, report, idempotent)
+        self._service.store(req.context.principal, report, idempotent)
         resp.status = 204
 
 
-class TerminatorsResource:
+class TerminatorsResource(Resource[TerminatorPages]):
     """All terminators that have reported."""
-
-    def __init__(self, pages: TerminatorPages) -> None:
-        self._pages = pages
 
     @operation(
         "List terminators",
         {200: Answer("Terminators by id.", list[TerminatorView], headers=("Link",))},
         description="Shows when each terminator last reported, and how far it lags behind.",
-        parameters=[LIMIT, AFTER],
+        parameters=PAGE,
         refusals=[Invalid],
         allow=OPERATORS,
     )
     def on_get(self, req: Request, resp: Response) -> None:
-        query = request_parsing.Query(req)
-        after, limit = pagination.slice_of(query)
-        query.check()
-        terminators, next_after = self._pages.page(after, limit)
+        terminators, next_after = self._service.page(*pagination.requested(req))
         pagination.link_next(req, resp, next_after)
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(terminators)
-
-    on_head = on_get
+        responses.send_uncached(resp, terminators)
 
 
-class TerminatorResource:
+class TerminatorResource(Resource[TerminatorReports]):
     """One terminator."""
-
-    def __init__(self, reports: TerminatorReports) -> None:
-        self._reports = reports
 
     @operation(
         "Delete a terminator and its reports",
@@ -247,22 +209,18 @@ class TerminatorResource:
     )
     def on_delete(self, req: Request, resp: Response, terminator_id: int) -> None:
         idempotent = responses.idempotent(req, responses.deleted)
-        self._reports.delete(req.context.principal, terminator_id, idempotent)
+        self._service.delete(req.context.principal, terminator_id, idempotent)
         resp.status = 204
 
 
-class TraefikResource:
+class TraefikResource(Resource[Terminators]):
     """The endpoint for Traefik's HTTP provider."""
 
-    def __init__(self, terminators: Terminators) -> None:
-        self._terminators = terminators
+    has_head = False
 
     @operation(
         "Get all certificates and keys for Traefik",
-        {
-            200: Answer("The dynamic configuration.", TraefikConfiguration, headers=("ETag",)),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("The dynamic configuration.", TraefikConfiguration)},
         description="For Traefik's HTTP provider (docs/how-to/traefik.md). The bytes of the "
         "response change only if a certificate changes. At most 64 MiB of certificates.",
         parameters=[IF_NONE_MATCH],
@@ -271,7 +229,7 @@ class TraefikResource:
     )
     def on_get(self, req: Request, resp: Response) -> None:
         known = etags.if_none_match(req)
-        tag, configuration = self._terminators.configuration(req.context.principal, known.admit)
+        tag, configuration = self._service.configuration(req.context.principal, known.admit)
         etags.send(resp, tag, configuration.reveal() if configuration else None)
         resp.set_header("Cache-Control", "no-store")
 

@@ -9,14 +9,12 @@ from ..services.certificates.versions.service import Versions
 from ..services.certificates.views import CertificateView
 from ..services.etags import encode
 from ..web import etags, request_parsing, responses
-from ..web.operations import IDEMPOTENCY_KEY, IF_MATCH, Answer, operation
+from ..web.operations import WRITE, Answer, operation
+from ..web.resource import Resource
 
 
-class VersionsResource:
+class VersionsResource(Resource[Versions]):
     """The versions of a certificate."""
-
-    def __init__(self, versions: Versions) -> None:
-        self._versions = versions
 
     @operation(
         "List a certificate's versions",
@@ -32,16 +30,11 @@ class VersionsResource:
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        resp.data = encode(self._versions.all(user_id, certificate_id))
-
-    on_head = on_get
+        resp.data = encode(self._service.all(user_id, certificate_id))
 
 
-class RollbackResource:
+class RollbackResource(Resource[Versions]):
     """The rollback to an earlier version."""
-
-    def __init__(self, versions: Versions) -> None:
-        self._versions = versions
 
     @operation(
         "Roll back to an earlier version",
@@ -49,44 +42,38 @@ class RollbackResource:
             200: Answer(
                 "Rolled back, or unchanged if the certificate was already this one.",
                 CertificateView,
-                headers=("ETag",),
             )
         },
         description="The earlier version is stored again as the next version. A pending version "
         "stays pending, with the version number after that. The request can be repeated: if the "
         "certificate is already the requested one, nothing changes.",
         body=Rollback,
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         rollback = request_parsing.read(req, Rollback)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
-        view = self._versions.roll_back(
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._service.roll_back(
             req.context.principal, user_id, certificate_id, rollback, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 
 
-class PendingResource:
+class PendingResource(Resource[Versions]):
     """The scheduled cutover of a certificate."""
-
-    def __init__(self, versions: Versions) -> None:
-        self._versions = versions
 
     @operation(
         "Cancel a scheduled cutover",
         {204: Answer("Canceled.")},
         description="Deletes the pending version and its key. The current version stays. A "
         "certificate with a scheduled activation stays inactive.",
-        parameters=[IF_MATCH, IDEMPOTENCY_KEY],
+        parameters=WRITE,
         refusals=[NotFound, PreconditionFailed],
         allow=users("certificates:write"),
     )
     def on_delete(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        idempotent = responses.idempotent(req, responses.deleted)
-        expected = etags.expected(req)
-        self._versions.cancel(req.context.principal, user_id, certificate_id, expected, idempotent)
+        idempotent, expected = responses.idempotent(req, responses.deleted), etags.expected(req)
+        self._service.cancel(req.context.principal, user_id, certificate_id, expected, idempotent)
         resp.status = 204

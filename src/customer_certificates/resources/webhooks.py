@@ -1,5 +1,7 @@
 """/users/{user_id}/webhooks, /webhooks (for operators) and their subpaths"""
 
+from typing import Any, TypeVar
+
 from falcon import Request, Response
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
@@ -21,49 +23,36 @@ from ..web.operations import (
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
     LIMIT,
-    NOT_MODIFIED,
     PAGE,
     WRITE,
     Answer,
     Parameter,
     operation,
 )
+from ..web.resource import Resource
 
 _STATUS = Parameter(
     "status",
-    "query",
     "Return only deliveries with this status.",
     {"type": "string", "enum": ["pending", "delivered", "dead"]},
 )
 _EVENTS_AFTER = Parameter(
     "after",
-    "query",
     "Return only deliveries of events with a greater id. Use the last `event_id` of the previous "
     "page.",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
 )
 # The user that owns the webhooks; None: operators.
 _Owner = int | None
+R = TypeVar("R", bound=Resource[Any])
 
 
-class _WebhooksBase:
+class _WebhooksBase(Resource[Webhooks]):
     allow = OPERATORS
 
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
 
-
-class _DeliveriesBase:
+class _DeliveriesBase(Resource[Redelivery]):
     allow = OPERATORS
-
-    def __init__(self, redelivery: Redelivery) -> None:
-        self._redelivery = redelivery
-
-
-class _OfUser:
-    """Makes a resource accept users, for their own webhooks."""
-
-    allow = users("webhooks")
 
 
 class WebhooksResource(_WebhooksBase):
@@ -83,11 +72,10 @@ class WebhooksResource(_WebhooksBase):
     )
     def on_post(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
         new = request_parsing.read(req, NewWebhook)
-        created = self._webhooks.create(req.context.principal, user_id, new)
+        created = self._service.create(req.context.principal, user_id, new)
         resp.status = 201
         resp.location = f"{req.path.rstrip('/')}/{created.id}"
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(created)
+        responses.send_uncached(resp, created)
 
     @operation(
         "List webhooks",
@@ -96,10 +84,8 @@ class WebhooksResource(_WebhooksBase):
         refusals=[NotFound, Invalid],
     )
     def on_get(self, req: Request, resp: Response, user_id: _Owner = None) -> None:
-        page = self._webhooks.page(user_id, *pagination.requested(req))
+        page = self._service.page(user_id, *pagination.requested(req))
         pagination.send(req, resp, page)
-
-    on_head = on_get
 
 
 class WebhookResource(_WebhooksBase):
@@ -107,18 +93,16 @@ class WebhookResource(_WebhooksBase):
 
     @operation(
         "Show a webhook",
-        {200: Answer("The webhook.", WebhookView, headers=("ETag",)), 304: NOT_MODIFIED},
+        {200: Answer("The webhook.", WebhookView)},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
     )
     def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None) -> None:
-        etags.answer(req, resp, self._webhooks.get(user_id, webhook_id))
-
-    on_head = on_get
+        etags.answer(req, resp, self._service.get(user_id, webhook_id))
 
     @operation(
         "Update, pause or resume a webhook",
-        {200: Answer("The updated webhook.", WebhookView, headers=("ETag",))},
+        {200: Answer("The updated webhook.", WebhookView)},
         body=WebhookChanges,
         parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -129,7 +113,7 @@ class WebhookResource(_WebhooksBase):
         changes = request_parsing.read(req, WebhookChanges)
         idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
         principal = req.context.principal
-        view = self._webhooks.change(principal, user_id, webhook_id, changes, expected, idempotent)
+        view = self._service.change(principal, user_id, webhook_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
@@ -142,7 +126,7 @@ class WebhookResource(_WebhooksBase):
         self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         idempotent, expected = responses.idempotent(req, responses.deleted), etags.expected(req)
-        self._webhooks.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
+        self._service.delete(req.context.principal, user_id, webhook_id, expected, idempotent)
         resp.status = 204
 
 
@@ -158,9 +142,8 @@ class WebhookSecretResource(_WebhooksBase):
     def on_post(
         self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
-        view = self._webhooks.new_secret(req.context.principal, user_id, webhook_id)
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(view)
+        secret = self._service.new_secret(req.context.principal, user_id, webhook_id)
+        responses.send_uncached(resp, secret)
 
 
 class WebhookTestResource(_WebhooksBase):
@@ -177,7 +160,7 @@ class WebhookTestResource(_WebhooksBase):
         self, req: Request, resp: Response, webhook_id: int, user_id: _Owner = None
     ) -> None:
         idempotent = responses.idempotent(req, _accepted)
-        view = self._webhooks.test(req.context.principal, user_id, webhook_id, idempotent)
+        view = self._service.test(req.context.principal, user_id, webhook_id, idempotent)
         responses.send(resp, _accepted(view))
 
 
@@ -197,10 +180,8 @@ class DeliveriesResource(_DeliveriesBase):
         status = query.choice("status", Status)
         after, limit = pagination.slice_of(query)
         query.check()
-        page = self._redelivery.page(user_id, webhook_id, status, after, limit)
+        page = self._service.page(user_id, webhook_id, status, after, limit)
         pagination.send(req, resp, page)
-
-    on_head = on_get
 
 
 class RedeliveryResource(_DeliveriesBase):
@@ -218,7 +199,7 @@ class RedeliveryResource(_DeliveriesBase):
         self, req: Request, resp: Response, webhook_id: int, event_id: int, user_id: _Owner = None
     ) -> None:
         idempotent = responses.idempotent(req, _accepted)
-        self._redelivery.redeliver(req.context.principal, user_id, webhook_id, event_id, idempotent)
+        self._service.redeliver(req.context.principal, user_id, webhook_id, event_id, idempotent)
         responses.send(resp, _accepted(None))
 
 
@@ -239,38 +220,22 @@ class ReplayResource(_DeliveriesBase):
     ) -> None:
         events = request_parsing.read(req, Replay)
         idempotent = responses.idempotent(req, _accepted)
-        view = self._redelivery.replay(
-            req.context.principal, user_id, webhook_id, events, idempotent
-        )
+        view = self._service.replay(req.context.principal, user_id, webhook_id, events, idempotent)
         responses.send(resp, _accepted(view))
 
 
-class UserWebhooksResource(_OfUser, WebhooksResource):
-    """The same resource for a user\'s own webhooks."""
+def _of_user(resource: type[R]) -> type[R]:
+    """Returns the same resource for users, for their own webhooks."""
+    return type(f"User{resource.__name__}", (resource,), {"allow": users("webhooks")})
 
 
-class UserWebhookResource(_OfUser, WebhookResource):
-    """The same resource for a user\'s own webhooks."""
-
-
-class UserWebhookSecretResource(_OfUser, WebhookSecretResource):
-    """The same resource for a user\'s own webhooks."""
-
-
-class UserWebhookTestResource(_OfUser, WebhookTestResource):
-    """The same resource for a user\'s own webhooks."""
-
-
-class UserDeliveriesResource(_OfUser, DeliveriesResource):
-    """The same resource for a user\'s own webhooks."""
-
-
-class UserRedeliveryResource(_OfUser, RedeliveryResource):
-    """The same resource for a user\'s own webhooks."""
-
-
-class UserReplayResource(_OfUser, ReplayResource):
-    """The same resource for a user\'s own webhooks."""
+UserWebhooksResource = _of_user(WebhooksResource)
+UserWebhookResource = _of_user(WebhookResource)
+UserWebhookSecretResource = _of_user(WebhookSecretResource)
+UserWebhookTestResource = _of_user(WebhookTestResource)
+UserDeliveriesResource = _of_user(DeliveriesResource)
+UserRedeliveryResource = _of_user(RedeliveryResource)
+UserReplayResource = _of_user(ReplayResource)
 
 
 def _accepted(view: object) -> Reply:

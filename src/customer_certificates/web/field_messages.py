@@ -41,7 +41,8 @@ def field_finding(name: str, kind: Any, raw: bytes, message: str) -> Finding:
     for index, attribute in steps:
         of, value, path = _inner(of, value, path, index, attribute)
         example = _example(of)
-    code = "invalid_value" if _has_right_type(of, value) else "wrong_type"
+    json_types = {_DECODED.get(type(alternative), dict) for alternative in _alternatives(of)}
+    code = "invalid_value" if type(value) in json_types else "wrong_type"
     return Finding(code, name, _detail(of, value, path), _hint(path, example))
 
 
@@ -176,11 +177,6 @@ def _any_of(words: Iterable[str]) -> str:
     if len(named) > 2 * _MOST_NAMED:
         named = [*named[:_MOST_NAMED], f"one of {len(named) - _MOST_NAMED} others"]
     return " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
-
-
-def _has_right_type(of: Type, value: Any) -> bool:
-    """Returns whether the JSON type of the value matches an alternative."""
-    return type(value) in {_DECODED.get(type(one), dict) for one in _alternatives(of)}
 
 
 def _alternatives(of: Type) -> Sequence[Type]:

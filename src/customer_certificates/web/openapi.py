@@ -10,55 +10,22 @@ import msgspec
 from .. import __version__, errors
 from ..errors import Finding, Refusal
 from ..services.access.permissions import Permission
+from . import api_data
 from .event_descriptions import webhooks
-from .operation_ids import OPERATION_IDS
-from .operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, permission_of
+from .operations import (
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Answer,
+    Operation,
+    Parameter,
+    permission_of,
+)
 from .problems import STATUSES, Problem, kind_of, phrase, type_of
 
 # A URI template and the class of its resource.
 TemplateAndClass = tuple[str, type]
 
-_DESCRIPTION = """\
-Requests and responses are JSON. A trailing slash in a path is ignored.
-
-- **Errors** are problem details (RFC 9457). `errors` lists every invalid field in one response.
-- **Lists** are paginated with `limit` and `after`. If there are more items, the response has a
-  `Link` header with `rel="next"`.
-- **Entity tags**: responses to reads have an `ETag`. Send it in `If-None-Match` to skip unchanged
-  content. Send it in `If-Match` on a write to avoid overwriting another client's change.
-- **Credentials** are a token (`Authorization: Bearer …`). `POST /tokens` creates one. Each
-  operation lists the scopes that it requires. On this page, choose Authorize and enter a token. The
-  profile `lcl` requires no credentials.
-- **Idempotency-Key** makes a write safe to retry if you received no response.
-- **Unknown names** of body fields and query parameters are rejected with 422. The finding
-  suggests the nearest known name. Endpoints for Caddy and email links ignore unknown parameters.
-- **Webhooks** receive the bodies described under `webhooks`, one for each event type.
-- **Traces**: a request may have a `traceparent` header (W3C Trace Context). Log lines and webhook
-  deliveries caused by the request belong to its trace. `tracestate` is ignored.
-- **Compatibility**: before version 1.0, a minor version may change the API. CHANGELOG.md lists each
-  change. From 1.0 on, only a major version makes breaking changes. Any version may add endpoints,
-  optional fields, query parameters, response fields, event types, findings and problem types.
-  Ignore response fields and event types that you do not know. Programs can rely on `type`, `code`
-  and `status`. The texts of `title`, `detail` and `hint` may change at any time.
-"""
-# A resource is listed under the name of its module.
-_TAGS = {
-    "users": "Users own certificates, hostnames, webhooks and tokens.",
-    "email_verification": "Verification of email addresses, required before notices are sent.",
-    "certificates": "Uploaded certificates. Only terminators receive private keys.",
-    "audit": "A hash-chained record of every write (docs/reference/audit-log.md).",
-    "hostnames": "Owners of hostnames, and the proof of ownership.",
-    "versions": "Earlier and pending versions of certificates.",
-    "quotas": "Storage limits for each user (docs/reference/limits.md).",
-    "expiry": "Upcoming expiry and its notices (docs/how-to/expiry-notifications.md).",
-    "events": "Events about a user's certificates (docs/reference/events.md).",
-    "webhooks": "Endpoints that receive events as they happen.",
-    "challenges": "Proofs of control of hostnames (docs/how-to/hostnames.md).",
-    "tokens": "API tokens.",
-    "resolver": "The certificate that is served for a hostname.",
-    "terminators": "Certificates and private keys for TLS terminators (docs/how-to).",
-    "health": "Health checks for load balancers and supervisors.",
-}
 _Refusals = tuple[type[Refusal], ...]
 _ANY_REQUEST: _Refusals = (
     errors.Forbidden,
@@ -69,54 +36,7 @@ _ANY_REQUEST: _Refusals = (
 )
 _ANY_BODY: _Refusals = (errors.Malformed, errors.TooSlow, errors.TooLarge, errors.Invalid)
 _IF_REPEATABLE: _Refusals = (errors.Conflict, errors.Invalid)
-_HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {
-        "description": "The entity tag, for If-None-Match and If-Match.",
-        "required": True,
-        "schema": {"type": "string", "pattern": '^"[0-9a-f-]+"$'},
-    },
-    "Idempotency-Replayed": {
-        "description": "The request was completed before. This is the stored response.",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Link": {
-        "description": 'The next page (rel="next"), if there are more items.',
-        "schema": {"type": "string", "examples": ['</users?after=100>; rel="next"']},
-    },
-    "Location": {
-        "description": "The path of the new resource.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
-    },
-    "Retry-After": {
-        "description": "The number of seconds to wait before a retry.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "WWW-Authenticate": {
-        "description": "The accepted authentication schemes.",
-        "required": True,
-        "schema": {"type": "string", "examples": ['Bearer realm="customer-certificates"']},
-    },
-    "X-Request-Id": {
-        "description": "The request id. A valid id from the client is kept.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
-    },
-}
-_SECURITY_SCHEMES = {
-    "token": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A user's token with every listed scope, for this user's own data, or an "
-        "operator's token. If `operator` is listed, only an operator's token.",
-    },
-    "password": {
-        "type": "http",
-        "scheme": "basic",
-        "description": "A user's email address and password.",
-    },
-}
+_NOT_MODIFIED = Answer("Not modified since the entity tag in If-None-Match.")
 _REFUSAL_HEADERS: dict[type[Refusal], list[str]] = {
     errors.Unauthenticated: ["WWW-Authenticate"],
     errors.TooManyRequests: ["Retry-After"],
@@ -151,31 +71,16 @@ _PATH_PARAMETERS = {
 def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
     """Returns the API description of `routes`."""
     routes = list(routes)
-    described = {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Customer Certificates",
-            "version": __version__,
-            "summary": "Store, validate and deliver customers' TLS certificates.",
-            "description": _DESCRIPTION,
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "servers": [
-            {"url": "/", "description": "The service that published this description."},
-            {
-                "url": "http://localhost:9000",
-                "description": "A local service with default settings.",
-            },
-        ],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": {plain_template(template): _path(template, of) for template, of in routes},
-        "webhooks": webhooks(),
-        "components": {
-            "schemas": _schemas([each for _, of in routes for _, each in _operations(of)]),
-            "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
-            "headers": _HEADERS,
-            "securitySchemes": _SECURITY_SCHEMES,
-        },
+    described: dict[str, Any] = api_data.data("skeleton.json")
+    described["info"] |= {"version": __version__, "description": api_data.text("introduction.md")}
+    names = api_data.data("operation_ids.json")
+    described["paths"] = {
+        plain_template(template): _path(template, of, names) for template, of in routes
+    }
+    described["webhooks"] = webhooks()
+    described["components"] |= {
+        "schemas": _schemas([each for _, of in routes for _, each in _operations(of)]),
+        "responses": {kind.__name__: _refusal(kind) for kind in STATUSES},
     }
     # Copy shared objects, because YAML would write anchors for them.
     copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described))
@@ -195,18 +100,19 @@ def _operations(resource: type) -> list[tuple[str, Operation]]:
     ]
 
 
-def _path(template: str, resource: type) -> dict[str, Any]:
+def _path(template: str, resource: type, names: dict[str, str]) -> dict[str, Any]:
+    """Returns the description of a route. The keys of `names` are like `getUser`."""
     noun, tag = resource.__name__.removesuffix("Resource"), resource.__module__.rpartition(".")[2]
     path: dict[str, Any] = {
         method: {
             "tags": [tag],
-            "operationId": OPERATION_IDS[method + noun],
+            "operationId": names[method + noun],
             **_described(resource, operation),
         }
         for method, operation in _operations(resource)
     }
-    names = re.findall(r"\{(\w+)[:}]", template)
-    return {"parameters": [_path_parameter(name) for name in names], **path} if names else path
+    parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)[:}]", template)]
+    return {"parameters": parameters, **path} if parameters else path
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -231,7 +137,9 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         described["requestBody"] = {"required": True, "content": content}
     described["security"] = _security(permission)
     repeatable = IDEMPOTENCY_KEY in operation.parameters
-    headers = ("Idempotency-Replayed",) if repeatable else ()
+    answers = dict(operation.answers)
+    if IF_NONE_MATCH in operation.parameters:
+        answers[304] = _NOT_MODIFIED
     refusals = {
         *operation.refusals,
         *(() if permission.anybody else (errors.Unauthenticated,)),
@@ -241,11 +149,11 @@ def _described(resource: type, operation: Operation) -> dict[str, Any]:
         *((errors.Unavailable,) if operation.asks_database else ()),
     }
     described["responses"] = {
-        **{str(status): _answer(answer, *headers) for status, answer in operation.answers.items()},
+        **{str(status): _answer(status, answers[status], operation) for status in answers},
         **{
             str(status): {"$ref": f"#/components/responses/{kind.__name__}"}
             for kind, status in STATUSES.items()
-            if kind in refusals and status not in operation.answers
+            if kind in refusals and status not in answers
         },
     }
     return described
@@ -274,10 +182,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer, *headers: str) -> dict[str, Any]:
+def _answer(status: int, answer: Answer, operation: Operation) -> dict[str, Any]:
+    is_conditional = IF_NONE_MATCH in operation.parameters or IF_MATCH in operation.parameters
+    tag = ("ETag",) if is_conditional and status in (200, 304) else ()
+    replayed = ("Idempotency-Replayed",) if IDEMPOTENCY_KEY in operation.parameters else ()
     described: dict[str, Any] = {
         "description": answer.description,
-        "headers": _headers(*answer.headers, *headers),
+        "headers": _headers(*tag, *answer.headers, *replayed),
     }
     if answer.kind is not None:
         described["content"] = _content(answer.kind)

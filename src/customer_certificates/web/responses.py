@@ -43,6 +43,12 @@ def send(resp: Response, reply: Reply) -> None:
         resp.data = reply.body
 
 
+def send_uncached(resp: Response, view: object) -> None:
+    """Responds with `view`, which caches must not store."""
+    resp.set_header("Cache-Control", "no-store")
+    resp.data = encode(view)
+
+
 def replay(_req: Request, resp: Response, replayed: Replayed, _params: dict[str, Any]) -> None:
     """Responds to a repeated request with the stored response."""
     send(resp, replayed.reply)

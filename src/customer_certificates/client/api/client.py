@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from types import NoneType
 from typing import Any, Self, TypeVar
@@ -89,16 +89,8 @@ class Api:
 
         Raises Refused, Unreachable.
         """
-        failed = 0
-        while True:
-            try:
-                path = f"{self._certificates}/{certificate_id}"
-                return self._send(Stored, "PUT", path, payload)
-            except Lost as lost:
-                failed += 1
-                self._pause(failed, lost)
-                if found := self.find(fingerprint):
-                    return found
+        path = f"{self._certificates}/{certificate_id}"
+        return self._retry(Stored, "PUT", path, payload, lambda: self.find(fingerprint))[0]
 
     def expiring(self, days: int) -> list[Expiring]:
         """Returns the active certificates that expire within `days`, by expiry date.
@@ -132,18 +124,10 @@ class Api:
 
         Raises Refused, Unreachable.
         """
-        failed = 0
-        while True:
-            try:
-                stored = self._send(Stored, "POST", self._certificates, payload)
-            except Lost as lost:
-                failed += 1
-                self._pause(failed, lost)
-                # The response was lost, but the upload was stored.
-                if found := self.find(fingerprint):
-                    return found
-            else:
-                return self._without_duplicate(stored, fingerprint) if failed else stored
+        stored, is_second = self._retry(
+            Stored, "POST", self._certificates, payload, lambda: self.find(fingerprint)
+        )
+        return self._without_duplicate(stored, fingerprint) if is_second else stored
 
     def _without_duplicate(self, stored: Stored, fingerprint: str) -> Stored:
         """Deletes `stored` if an earlier attempt was stored after the search for it."""
@@ -157,13 +141,29 @@ class Api:
         self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
     ) -> T:
         """Sends a request that is safe to repeat."""
+        return self._retry(kind, method, path, payload, lambda: None)[0]
+
+    def _retry(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        payload: dict[str, Any] | None,
+        find: Callable[[], T | None],
+    ) -> tuple[T, bool]:
+        """Returns the response, and whether it is the response to a second attempt.
+
+        Before each further attempt, calls `find`. Returns its result if a lost request was stored.
+        """
         failed = 0
         while True:
             try:
-                return self._send(kind, method, path, payload)
+                return self._send(kind, method, path, payload), failed > 0
             except Lost as lost:
                 failed += 1
                 self._pause(failed, lost)
+                if found := find():
+                    return found, False
 
     def _send(
         self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None

@@ -83,10 +83,8 @@ class Connection:
             HTTPStatus.BAD_GATEWAY,
             HTTPStatus.GATEWAY_TIMEOUT,
         ):
-            raise Lost(
-                f"{response.status_code} {response.reason_phrase}",
-                retry_after=seconds_of(response.headers.get("Retry-After", "")),
-            )
+            detail = f"{response.status_code} {response.reason_phrase}"
+            raise Lost(detail, retry_after=seconds_of(response.headers.get("Retry-After", "")))
         return read(response, kind)
 
 

@@ -13,20 +13,15 @@ T = TypeVar("T")
 
 
 class Refused(Exception):  # noqa: N818
-    """The service rejected a request; `detail` and `findings` say why."""
+    """The service rejected a request; the message and `findings` say why."""
 
     def __init__(self, detail: str, findings: tuple[Finding, ...]) -> None:
         super().__init__(detail)
-        self.detail = detail
         self.findings = findings
 
 
 class Unreachable(Exception):  # noqa: N818
-    """There is no usable response, and a retry would not help; `detail` says why."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+    """There is no usable response, and a retry would not help; the message says why."""
 
 
 class Lost(Exception):  # noqa: N818

@@ -40,7 +40,7 @@ def run(
     try:
         results = _upload(collected.candidates, server, user_id, options)
     except (Refused, Unreachable) as error:
-        print_error(error.detail)
+        print_error(str(error))
         return 1
     except KeyboardInterrupt:
         warnings.print("Interrupted. Run the command again: it never uploads a certificate twice.")

@@ -73,9 +73,7 @@ def collect(paths: Sequence[Path], passphrases: Sequence[str], now: datetime) ->
     walked = walk(paths)
     files = [read_contents(file, passphrases) for file in walked.files]
     candidates, not_uploaded = _pair(files, now)
-    not_uploaded += [
-        NotUploaded(obstacle.path, obstacle.reason, True) for obstacle in walked.obstacles
-    ]
+    not_uploaded += [NotUploaded(path, reason, True) for path, reason in walked.obstacles]
     unrelated = [file for file in files if file.is_empty and not file.is_named]
     # Other PEM files, such as certificate requests, are not reported by name.
     named = [

@@ -35,25 +35,17 @@ class File:
     root: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """A file or folder that cannot be read, and the reason."""
-
-    path: Path
-    is_named: bool
-    reason: str
-
-
 @dataclass(slots=True)
 class Walked:
     """The results of a search.
 
-    `skipped`: files and folders that were skipped on purpose, with reasons. `others` counts
-    unopened files whose names do not suggest certificates or keys.
+    `obstacles`: files and folders that cannot be read, with reasons. `skipped`: those that were
+    skipped on purpose, with reasons. `others` counts unopened files whose names do not suggest
+    certificates or keys.
     """
 
     files: list[File] = field(default_factory=list)
-    obstacles: list[Obstacle] = field(default_factory=list)
+    obstacles: list[tuple[Path, str]] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     others: int = 0
 
@@ -74,7 +66,7 @@ def walk(paths: Sequence[Path]) -> Walked:
             try:
                 waiting += _visit(path, root, walked, seen)
             except OSError as error:
-                walked.obstacles.append(Obstacle(path, path == root, _reason(path, error)))
+                walked.obstacles.append((path, _reason(path, error)))
     return walked
 
 
@@ -116,7 +108,7 @@ def _visit(path: Path, root: Path, walked: Walked, seen: set[tuple[int, int]]) -
         walked.files.append(File(path, is_named, root))
         return []
     if is_named:
-        walked.obstacles.append(Obstacle(path, is_named, reason))
+        walked.obstacles.append((path, reason))
     elif is_expected(path):
         walked.skipped.append((path, reason))
     else:

@@ -29,8 +29,6 @@ Outcome = Literal[
     "refused",
     "failed",
 ]
-
-
 _FAILURES: tuple[Outcome, ...] = ("would be refused", "refused", "failed")
 
 
@@ -61,13 +59,12 @@ class Result:
     trust: str | None = None
     findings: tuple[Finding, ...] = ()
     is_active: bool = False
+    problem: str = ""
 
     @property
     def is_failure(self) -> bool:
         """Whether the certificate is not stored or active as requested."""
         return self.outcome in _FAILURES or bool(self.problem)
-
-    problem: str = ""
 
 
 def upload_all(
@@ -98,9 +95,9 @@ def _attempt(
     try:
         return process(api, candidate, options)
     except Refused as refused:
-        return Result(candidate, "refused", findings=refused.findings, problem=refused.detail)
+        return Result(candidate, "refused", findings=refused.findings, problem=str(refused))
     except Unreachable as unreachable:
-        return Result(candidate, "failed", problem=unreachable.detail)
+        return Result(candidate, "failed", problem=str(unreachable))
 
 
 def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
@@ -141,9 +138,9 @@ def _activated(api: Api, result: Result, certificate_id: int) -> Result:
         api.activate(certificate_id)
     except Refused as refused:
         findings = (*refused.findings, *result.findings)
-        return replace(result, findings=findings, problem=f"not active: {refused.detail}")
+        return replace(result, findings=findings, problem=f"not active: {refused}")
     except Unreachable as unreachable:
-        return replace(result, problem=f"not active: {unreachable.detail}")
+        return replace(result, problem=f"not active: {unreachable}")
     return replace(result, is_active=True)
 
 

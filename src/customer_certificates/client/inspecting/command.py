@@ -39,8 +39,8 @@ def run(
 ) -> int:
     """Returns the exit code: 1 if a finding is an error or a file cannot be read."""
     walked = walk([*files, *([key] if key else [])])
-    for obstacle in walked.obstacles:
-        note(escaped(f"{obstacle.path}: {obstacle.reason}"))
+    for path, reason in walked.obstacles:
+        note(escaped(f"{path}: {reason}"))
     # A file given as both is inspected as a certificate, together with its key.
     key = None if key in files else key
     read = [read_contents(file, passphrases) for file in walked.files]

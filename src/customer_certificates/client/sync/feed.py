@@ -17,25 +17,6 @@ T = TypeVar("T")
 _PAGE_SIZE = 500
 
 
-class _Prefetch:
-    """Fetches the page after a cursor while the agent writes the page before."""
-
-    def __init__(self, cursor: str, fetch: Callable[[str], Page]) -> None:
-        self.cursor = cursor
-        self._page: Future[Page] = Future()
-        Thread(target=self._run, args=[fetch], name="feed-prefetch", daemon=True).start()
-
-    def result(self) -> Page:
-        """Waits for the page and returns it. Raises the error of the request."""
-        return self._page.result()
-
-    def _run(self, fetch: Callable[[str], Page]) -> None:
-        try:
-            self._page.set_result(fetch(self.cursor))
-        except BaseException as error:
-            self._page.set_exception(error)
-
-
 class Feed:
     """One service's feed, read by one terminator."""
 
@@ -52,7 +33,8 @@ class Feed:
         self._ca = ca
         self._read_token = read_token
         self._connection: Connection | None = None
-        self._prefetch: _Prefetch | None = None
+        self._next_cursor = ""
+        self._next_page: Future[Page] | None = None
 
     def close(self) -> None:
         """Closes the connection. The next request opens another."""
@@ -65,13 +47,22 @@ class Feed:
 
         Waits up to `wait` seconds for changes. Raises Refused, Unreachable, Lost.
         """
-        prefetch, self._prefetch = self._prefetch, None
+        prefetched, self._next_page = self._next_page, None
         # The cursor differs if the previous page could not be written.
-        is_next = prefetch is not None and prefetch.cursor == cursor
-        page = prefetch.result() if prefetch and is_next else self._page(cursor, wait)
+        is_next = prefetched is not None and self._next_cursor == cursor
+        page = prefetched.result() if prefetched and is_next else self._page(cursor, wait)
         if page.more:
-            self._prefetch = _Prefetch(page.cursor, self._page)
+            # The next page arrives while the agent writes this one.
+            self._next_cursor, self._next_page = page.cursor, Future()
+            thread_args = [self._next_page, page.cursor]
+            Thread(target=self._fetch, args=thread_args, name="feed-prefetch", daemon=True).start()
         return page
+
+    def _fetch(self, page: Future[Page], cursor: str) -> None:
+        try:
+            page.set_result(self._page(cursor))
+        except BaseException as error:
+            page.set_exception(error)
 
     def _page(self, cursor: str, wait: int = 0) -> Page:
         params = {"wait": str(wait), "limit": str(_PAGE_SIZE)}

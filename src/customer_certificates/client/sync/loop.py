@@ -148,7 +148,9 @@ class Agent:
             if self._reconciler.is_publishable():
                 self._attempt(self._publishing, self._publisher.publish)
             if self._publisher.is_published():
-                self._attempt(self._removal, self._remove_unused_files)
+                self._attempt(
+                    self._removal, lambda: self._reconciler.remove_unused_files(self._now())
+                )
             self._attempt(self._reporting, self._report)
         self._attempt(self._status_writing, self._write_status)
 
@@ -176,10 +178,8 @@ class Agent:
             action()
         except Lost as lost:
             retry.fail(str(lost), lost.retry_after)
-        except (Refused, Unreachable) as refused:
-            retry.fail(refused.detail)
-        except PublishingFailure as failure:
-            retry.fail(str(failure))
+        except (Refused, Unreachable, PublishingFailure) as error:
+            retry.fail(str(error))
         except FileNotFoundError as error:
             self._reconciler.restart_feed()
             retry.fail(f"{error.filename} is missing, so all certificates are fetched again")
@@ -206,9 +206,6 @@ class Agent:
     def _apply_validity(self) -> None:
         if self._reconciler.apply_validity(self._now()):
             self._counts = None
-
-    def _remove_unused_files(self) -> None:
-        self._reconciler.remove_unused_files(self._now())
 
     def _report(self) -> None:
         """Reports certificates as served only after the server loaded them."""

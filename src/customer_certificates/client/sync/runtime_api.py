@@ -49,10 +49,8 @@ class Runtime:
             started = time.time() - int(lines["Uptime_sec"])
             return Process(lines["Pid"], started - _MARGIN_SECONDS)
         except (KeyError, ValueError):
-            raise RuntimeFailure(
-                f"{self._address} is not a runtime socket of HAProxy: {answer[:200]!r}",
-                is_general=True,
-            ) from None
+            detail = f"{self._address} is not a runtime socket of HAProxy: {answer[:200]!r}"
+            raise RuntimeFailure(detail, is_general=True) from None
 
     def loaded(self) -> set[str]:
         """Returns the paths in HAProxy's loaded crt-list. Raises RuntimeFailure."""
@@ -86,7 +84,9 @@ class Runtime:
         answer = self._ask(f"set ssl cert {path} <<\n{pem}")
         if f"Transaction created for certificate {path}!" not in answer:
             # HAProxy allows one transaction at a time, and an earlier one is still open.
-            self._abort(answer)
+            _, _, other = answer.partition("Transaction updated for certificate ")
+            if other:
+                self._ask(f"abort ssl cert {other.partition('!')[0]}")
             answer = self._ask(f"set ssl cert {path} <<\n{pem}")
         self._require(f"Transaction created for certificate {path}!", answer, path)
         self._require("Success!", self._ask(f"commit ssl cert {path}"), path)
@@ -103,12 +103,6 @@ class Runtime:
             self._loaded.discard(path)
         # The certificate may exist without a line, or not at all.
         self._ask(f"del ssl cert {path}")
-
-    def _abort(self, answer: str) -> None:
-        """Aborts the transaction that `answer` names."""
-        _, _, named = answer.partition("Transaction updated for certificate ")
-        if named:
-            self._ask(f"abort ssl cert {named.partition('!')[0]}")
 
     def _require(self, expected: str, answer: str, path: str) -> None:
         if expected not in answer:
@@ -137,7 +131,6 @@ class Runtime:
             ) from None
         except OSError as error:
             reason = error.strerror or error
-            raise RuntimeFailure(
-                f"HAProxy does not respond at {self._address}: {reason}", is_general=True
-            ) from None
+            detail = f"HAProxy does not respond at {self._address}: {reason}"
+            raise RuntimeFailure(detail, is_general=True) from None
         return answer.decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -55,7 +56,7 @@ def write(
 
 def read(folder: Path) -> Status:
     """Returns the last written status. Raises OSError, ValueError."""
-    with Directory.to_read(folder) as directory:
+    with closing(Directory.to_read(folder)) as directory:
         return msgspec.json.decode(directory.read(STATUS_FILE), type=Status)
 
 
@@ -85,7 +86,7 @@ def _write_metrics(file: Path, status: Status, retries: Iterable[RetryState]) ->
 def _replace(file: Path, data: bytes) -> None:
     """Replaces `file`, whose folder may belong to another account such as node_exporter's."""
     file = file.absolute()
-    with Directory(open_of_anyone(file.parent), file.parent, None) as directory:
+    with closing(Directory(open_of_anyone(file.parent), file.parent, None)) as directory:
         # Create a file with an unpredictable name, so that no existing link is followed.
         staged = f".{file.name}.{token_hex(8)}"
         try:

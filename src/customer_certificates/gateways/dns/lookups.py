@@ -16,6 +16,7 @@ from dns.message import QueryMessage
 from dns.name import Name
 from dns.rdatatype import RdataType
 
+from ...errors import Failure
 from ...setting_parsers import ResolverAddress
 from ..loop import Threads
 from ..outbound_http.deadline import Deadline
@@ -35,12 +36,8 @@ Kind = Literal["A", "AAAA", "CNAME", "NS", "TXT"]
 Outcome = Literal["found", "no_data", "nxdomain"]
 
 
-class LookupFailed(Exception):  # noqa: N818 - an outcome of a lookup, not an error of the program
+class LookupFailed(Failure):
     """A resolver gave no usable response. `detail` names the resolver and the problem."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
 
 
 class Answer(NamedTuple):

@@ -1,18 +1,15 @@
 """The errors of outbound requests."""
 
+from ...errors import Failure
 
-class TargetForbidden(Exception):  # noqa: N818 - a refusal is an answer, not an error
+
+class TargetForbidden(Failure):
     """The target is blocked. `detail` gives the reason, `hint` the remedy."""
 
     def __init__(self, detail: str, hint: str) -> None:
         super().__init__(detail)
-        self.detail = detail
         self.hint = hint
 
 
-class TargetUnreachable(Exception):  # noqa: N818
+class TargetUnreachable(Failure):
     """The target did not respond. `detail` says what happened."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail

@@ -185,10 +185,7 @@ def _key_usage(extensions: Extensions, value: bytes) -> None:
 
 
 def _purposes(extensions: Extensions, value: bytes) -> None:
-    inner = der.members(value)
-    if not inner:
-        raise NotDer("it is empty")
-    extensions.eku = frozenset(_identifier(der.oid(value, part)) for part in inner)
+    extensions.eku = frozenset(_identifier(der.oid(value, part)) for part in _some_members(value))
 
 
 def _identifier(dotted: str) -> ObjectIdentifier:
@@ -234,15 +231,8 @@ def _access(_: Extensions, value: bytes) -> None:
         der.oid(value, inner[0])
 
 
-def _distribution_points(_: Extensions, value: bytes) -> None:
-    _sequences(value)
-
-
 def _name_constraints(_: Extensions, value: bytes) -> None:
-    inner = der.members(value)
-    if not inner:
-        raise NotDer("it is empty")
-    for tag, start, stop in inner:
+    for tag, start, stop in _some_members(value):
         if tag not in (0xA0, 0xA1) or start == stop:
             raise NotDer("it has neither permitted nor excluded names")
         for tree, at, end in der.parts(value, start, stop):
@@ -275,9 +265,11 @@ def _mappings(_: Extensions, value: bytes) -> None:
             der.oid(value, part)
 
 
-def _some_members(_: Extensions, value: bytes) -> None:
-    if not der.members(value):
+def _some_members(value: bytes) -> list[Part]:
+    inner = der.members(value)
+    if not inner:
         raise NotDer("it is empty")
+    return inner
 
 
 def _inhibit_any(_: Extensions, value: bytes) -> None:
@@ -317,20 +309,20 @@ def _sequences(value: bytes) -> list[list[Part]]:
     return [der.parts(value, start, stop) for _, start, stop in inner]
 
 
-_DECODERS: Mapping[str, tuple[str, Callable[[Extensions, bytes], None]]] = {
+_DECODERS: Mapping[str, tuple[str, Callable[[Extensions, bytes], object]]] = {
     _SUBJECT_KEY: ("subjectKeyIdentifier", _subject_key),
     _KEY_USAGE: ("keyUsage", _key_usage),
     SUBJECT_ALT_NAME: ("subjectAltName", _alternative_names),
-    _ISSUER_NAMES: ("issuerAltName", _some_members),
+    _ISSUER_NAMES: ("issuerAltName", lambda _, value: _some_members(value)),
     _BASIC_CONSTRAINTS: ("basicConstraints", _basic_constraints),
     NAME_CONSTRAINTS: ("nameConstraints", _name_constraints),
-    "2.5.29.31": ("cRLDistributionPoints", _distribution_points),
+    "2.5.29.31": ("cRLDistributionPoints", lambda _, value: _sequences(value)),
     "2.5.29.32": ("certificatePolicies", _policies),
     "2.5.29.33": ("policyMappings", _mappings),
     "2.5.29.35": ("authorityKeyIdentifier", _authority_key),
-    POLICY_CONSTRAINTS: ("policyConstraints", _some_members),
+    POLICY_CONSTRAINTS: ("policyConstraints", lambda _, value: _some_members(value)),
     "2.5.29.37": ("extendedKeyUsage", _purposes),
-    _FRESHEST_CRL: ("freshestCRL", _distribution_points),
+    _FRESHEST_CRL: ("freshestCRL", lambda _, value: _sequences(value)),
     "2.5.29.54": ("inhibitAnyPolicy", _inhibit_any),
     "1.3.6.1.5.5.7.1.1": ("authorityInfoAccess", _access),
     _SUBJECT_ACCESS: ("subjectInfoAccess", _access),

@@ -114,48 +114,34 @@ def _about_trust(path: Path) -> Iterator[Finding]:
     if path.mismatch:
         yield _about_key_identifiers(*path.mismatch)
     for fault in path.faults:
-        yield Finding(
-            "chain_broken",
-            last.field,
-            f"The chain breaks above {title(last)}: {shown(fault, 500)}.",
-            "Send the intermediates that your CA gave you with this certificate.",
-        )
+        detail = f"The chain breaks above {title(last)}: {shown(fault, 500)}."
+        hint = "Send the intermediates that your CA gave you with this certificate."
+        yield Finding("chain_broken", last.field, detail, hint)
     if path.faults:
         return
     if path.is_missing:
         issuer = shown(last.issuer_text) or "without a name"
-        yield Finding(
-            "chain_incomplete",
-            last.field,
-            f"The issuer of {title(last)} is missing: «{issuer}».",
+        detail = f"The issuer of {title(last)} is missing: «{issuer}»."
+        hint = (
             "Append the intermediate certificates (your CA's «fullchain» or «CA bundle»). For a"
-            " private CA, append its root too.",
+            " private CA, append its root too."
         )
+        yield Finding("chain_incomplete", last.field, detail, hint)
     elif path.trust in ("private", "self_signed"):
-        origin = (
-            "The certificate is self-signed."
-            if path.trust == "self_signed"
-            else "The certificate is from a private CA."
-        )
-        yield Finding(
-            "untrusted",
-            path.certificates[0].field,
-            f"{origin} Browsers do not trust it.",
-            "No action needed if your clients trust this CA. Otherwise use a public CA.",
-            "warning",
-        )
+        origin = "self-signed" if path.trust == "self_signed" else "from a private CA"
+        detail = f"The certificate is {origin}. Browsers do not trust it."
+        hint = "No action needed if your clients trust this CA. Otherwise use a public CA."
+        yield Finding("untrusted", path.certificates[0].field, detail, hint, "warning")
 
 
 def _about_key_identifiers(child: Certificate, issuer: Certificate) -> Finding:
-    return Finding(
-        "aki_mismatch",
-        child.field,
+    detail = (
         f"The authorityKeyIdentifier of {title(child)} does not match {title(issuer)}, whose key"
         " signed it. Clients that use OpenSSL (curl, Python, PHP) reject the chain. Browsers"
-        " accept it.",
-        "Have the certificate reissued with the key identifier of its issuer.",
-        "warning",
+        " accept it."
     )
+    hint = "Have the certificate reissued with the key identifier of its issuer."
+    return Finding("aki_mismatch", child.field, detail, hint, "warning")
 
 
 def _about_order(
@@ -170,13 +156,10 @@ def _about_order(
     found = [order[issuer.fingerprint] for issuer in above if issuer.fingerprint in order]
     is_leaf_late = any(_place(uploaded[place]) < _place(leaf) for place in found)
     if is_leaf_late or found != sorted(found):
-        yield Finding(
-            "chain_unordered",
-            (uploaded[found[0]] if found else leaf).field,
-            f"The certificates are not in order: {', then '.join(map(title, served))}.",
-            "No action needed. The service serves them in this order.",
-            "info",
-        )
+        detail = f"The certificates are not in order: {', then '.join(map(title, served))}."
+        hint = "No action needed. The service serves them in this order."
+        misplaced = uploaded[found[0]] if found else leaf
+        yield Finding("chain_unordered", misplaced.field, detail, hint, "info")
 
 
 def _place(certificate: Certificate) -> tuple[bool, int]:
@@ -187,14 +170,11 @@ def _place(certificate: Certificate) -> tuple[bool, int]:
 def _about_completion(served: Sequence[Certificate], uploaded: set[str]) -> Iterator[Finding]:
     added = [title(issuer) for issuer in served[1:] if issuer.fingerprint not in uploaded]
     if added:
-        yield Finding(
-            "chain_completed",
-            served[0].field,
-            "The service added certificates from earlier uploads to the chain: "
-            f"{', '.join(added)}.",
-            "No action needed. Prefer to send the whole chain.",
-            "info",
+        detail = (
+            f"The service added certificates from earlier uploads to the chain: {', '.join(added)}."
         )
+        hint = "No action needed. Prefer to send the whole chain."
+        yield Finding("chain_completed", served[0].field, detail, hint, "info")
 
 
 def _about_unserved(
@@ -209,13 +189,9 @@ def _about_unserved(
             reason = "is a root, which clients either have or do not trust"
             yield _unserved(certificate, "root_dropped", reason)
         elif certificate.fingerprint not in alternatives:
-            yield Finding(
-                "unrelated_certificate",
-                certificate.field,
-                f"{_numbered(certificate)} does not belong to the chain and is not served.",
-                "Leave it out, or upload it separately.",
-                "warning",
-            )
+            detail = f"{_numbered(certificate)} does not belong to the chain and is not served."
+            hint = "Leave it out, or upload it separately."
+            yield Finding("unrelated_certificate", certificate.field, detail, hint, "warning")
         elif not path.faults:  # those are reported already
             reason = "belongs to an alternative path to a root"
             yield _unserved(certificate, "chain_alternative", reason)
@@ -247,23 +223,13 @@ def _alternatives(
 
 
 def _unserved(certificate: Certificate, code: str, reason: str) -> Finding:
-    return Finding(
-        code,
-        certificate.field,
-        f"{title(certificate)} {reason}, and is not served.",
-        "No action needed.",
-        "info",
-    )
+    detail = f"{title(certificate)} {reason}, and is not served."
+    return Finding(code, certificate.field, detail, "No action needed.", "info")
 
 
 def _duplicate(certificate: Certificate) -> Finding:
-    return Finding(
-        "duplicate",
-        certificate.field,
-        f"{_numbered(certificate)} was sent twice and is served once.",
-        "No action needed.",
-        "info",
-    )
+    detail = f"{_numbered(certificate)} was sent twice and is served once."
+    return Finding("duplicate", certificate.field, detail, "No action needed.", "info")
 
 
 def _numbered(certificate: Certificate) -> str:

@@ -62,7 +62,8 @@ def _verify(child: Certificate, issuer: Certificate) -> Link:
         if child.is_signed_by(issuer):
             return _although_signed(child, issuer)
     if fault.number in BAD_SIGNATURE | NO_ISSUER:
-        return _not_signed(child, issuer)
+        reason = f"{title(issuer)} has the issuer's name, but its key did not sign {title(child)}"
+        return Link(False, reason, is_missing=True)
     return Link(False, sentence(fault, [child, issuer]))
 
 
@@ -84,8 +85,3 @@ def _fault(child: bytes, issuer: bytes) -> Fault | None:
     """Returns the fault of the link itself. The leaf's names and addresses are checked later."""
     fault = Anchors([issuer], partial=True).fault(child, ignore_critical=True)
     return None if fault and fault.number in NAME_CONSTRAINTS | {RESOURCES} else fault
-
-
-def _not_signed(child: Certificate, issuer: Certificate) -> Link:
-    fault = f"{title(issuer)} has the issuer's name, but its key did not sign {title(child)}"
-    return Link(False, fault, is_missing=True)

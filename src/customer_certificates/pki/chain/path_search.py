@@ -105,12 +105,12 @@ class PathSearch:
         ends = [end for fault in found if (end := ends_at(fault)) is not None]
         for depth, authority in enumerate(whole[1:], 1):
             if not may_issue_for_servers(authority):
-                faults.append(
-                    f"{title(authority)} may not issue certificates for servers (extendedKeyUsage)"
-                )
+                fault = "may not issue certificates for servers (extendedKeyUsage)"
+                faults.append(f"{title(authority)} {fault}")
                 ends.append(depth)
         if not root.is_valid(self._at):
-            faults.append(_not_in_force(root))
+            span = f"from {moment(root.not_before)} to {moment(root.not_after)}"
+            faults.append(f"the root {title(root)} is valid {span} only")
         if not found and not faults and mismatch is None:
             return Path(tuple(path), trust, root, is_rooted=True)
         sound = tuple(path[: min(ends, default=len(path))])
@@ -163,8 +163,3 @@ def _mismatch(link: Link, child: Certificate, issuer: Certificate) -> _Mismatch:
 def _broken(path: Sequence[Certificate], link: Link) -> Path:
     faults = (link.fault,) if link.fault else ()
     return Path(tuple(path), "incomplete", faults=faults, is_missing=link.is_missing)
-
-
-def _not_in_force(root: Certificate) -> str:
-    span = f"from {moment(root.not_before)} to {moment(root.not_after)}"
-    return f"the root {title(root)} is valid {span} only"

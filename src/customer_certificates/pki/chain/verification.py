@@ -11,6 +11,8 @@ from typing import NamedTuple
 from OpenSSL import crypto
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
+from ..asn1.ber import SEQUENCE, encode
+
 _MOST_REMEMBERED_OCTETS = 4096
 
 # X509_V_FLAG_NO_CHECK_TIME of <openssl/x509_vfy.h>, for which pyOpenSSL has no name.
@@ -175,15 +177,9 @@ def without_key_identifier(der: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _name_hash(name: bytes) -> str:
-    fields = _BEFORE_NAME + name + _VALIDITY + name + _AFTER_NAME
-    made = _load_once(_sequence(_sequence(fields) + _SIGNATURE))
+    fields = encode(SEQUENCE, _BEFORE_NAME, name, _VALIDITY, name, _AFTER_NAME)
+    made = _load_once(encode(SEQUENCE, fields, _SIGNATURE))
     return name.hex() if made is None else f"{made.subject_name_hash():08x}"
-
-
-def _sequence(content: bytes) -> bytes:
-    size = len(content)
-    octets = size.to_bytes((size.bit_length() + 7) // 8)
-    return b"\x30" + (bytes([0x80 | len(octets)]) + octets if size > 0x7F else octets) + content
 
 
 def _load(der: bytes) -> X509 | None:

@@ -1,7 +1,8 @@
 """Loads a private key whose format is known, unless it is not worth the cost."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -50,11 +51,9 @@ def format_or_finding(block: Block, field: str) -> KeyFormat | Finding:
     if "DEK-Info" in headers:
         return _legacy_encrypted(block, headers["DEK-Info"], field)
     if block.label == "OPENSSH PRIVATE KEY":
-        return key_findings.invalid(
-            "The private key is an OpenSSH key, which is meant for SSH logins.",
-            "If it belongs to the certificate, convert it: ssh-keygen -p -m PKCS8 -f key",
-            field,
-        )
+        detail = "The private key is an OpenSSH key, which is meant for SSH logins."
+        hint = "If it belongs to the certificate, convert it: ssh-keygen -p -m PKCS8 -f key"
+        return key_findings.invalid(detail, hint, field)
     try:
         return format_of(block.der)
     except NotAKey as error:
@@ -162,8 +161,15 @@ def _decrypted_by_library(
     load_private_key: Callable[..., PrivateKeyTypes], data: bytes, passphrase: str | None
 ) -> bytes:
     secret = pbe.utf8(passphrase)
-    try:
+    with library_errors():
         return pkcs8(load_private_key(data, secret, unsafe_skip_rsa_key_validation=True))
+
+
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """Raises UnknownAlgorithm or WrongPassphrase for the exceptions of a decryption."""
+    try:
+        yield
     except UnsupportedAlgorithm as error:
         raise UnknownAlgorithm(shown(str(error))) from error
     except MemoryError:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from ...errors import Finding
@@ -13,10 +12,9 @@ from ..asn1.ber import NotBer
 from ..asn1.pbe import Encryption, Mac, UnknownAlgorithm, WrongPassphrase
 from ..asn1.safes import Bags, Encrypted, Pkcs12File
 from ..pem.markers import is_pem
-from ..text import shown
 from . import cost_limits
 from . import findings as key_findings
-from .loading import decrypted, load_plain, pkcs8
+from .loading import decrypted, library_errors, load_plain, pkcs8
 from .public_keys import PrivateKey
 from .reading import KeyRead, only_key, unwrap_base64
 
@@ -154,20 +152,13 @@ def _opened_by_library(safe: Encrypted, passphrase: str | None) -> Bags:
     An encrypted key in such a safe is loaded before its cost is known. No software writes one.
     """
     secret = None if passphrase is None else pbe.utf8(passphrase)
-    try:
-        # The library warns of unusual but readable content.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read = pkcs12.load_pkcs12(safes.file_of_safe(safe, passphrase), secret)
-            found = [*([read.cert] if read.cert else []), *read.additional_certs]
-            ders = (entry.certificate.public_bytes(Encoding.DER) for entry in found)
-            return Bags(tuple(ders), (pkcs8(read.key),) if read.key else ())
-    except UnsupportedAlgorithm as error:
-        raise UnknownAlgorithm(shown(str(error))) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # damage looks the same as a wrong passphrase
-        raise WrongPassphrase from error
+    # The library warns of unusual but readable content.
+    with library_errors(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = pkcs12.load_pkcs12(safes.file_of_safe(safe, passphrase), secret)
+        found = [*([read.cert] if read.cert else []), *read.additional_certs]
+        ders = (entry.certificate.public_bytes(Encoding.DER) for entry in found)
+        return Bags(tuple(ders), (pkcs8(read.key),) if read.key else ())
 
 
 def _not_pkcs12(data: bytes, error: NotBer) -> Finding:

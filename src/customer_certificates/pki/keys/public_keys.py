@@ -72,13 +72,12 @@ def mismatch(
     except MemoryError:
         raise
     except Exception:  # the library raises many kinds of exceptions for bad private keys
-        return Finding(
-            "key_mismatch",
-            field,
+        detail = (
             "The private key contains the certificate's public key "
-            f"({_described(public_key, key_spki)}), but does not match it. The key is damaged.",
-            "Use the original key file or a backup of it.",
+            f"({_described(public_key, key_spki)}), but does not match it. The key is damaged."
         )
+        hint = "Use the original key file or a backup of it."
+        return Finding("key_mismatch", field, detail, hint)
     return None
 
 

@@ -149,9 +149,8 @@ def _curve(public_key: ec.EllipticCurvePublicKey, field: str) -> Finding:
     name = key_algorithm(public_key).removeprefix("ECDSA-")
     if name == "P-521":
         return _rejected_by("Chrome", name, field)
-    return weak_key_finding(
-        f"The key uses the curve {name}. Browsers accept P-256 and P-384.", field
-    )
+    detail = f"The key uses the curve {name}. Browsers accept P-256 and P-384."
+    return weak_key_finding(detail, field)
 
 
 def _rejected_by(browsers: str, algorithm: str, field: str) -> Finding:

@@ -60,14 +60,12 @@ def expired(certificate: Certificate, now: datetime) -> Finding:
 
 def not_yet_valid(certificate: Certificate, now: datetime, severity: Severity) -> Finding:
     """Returns the finding `not_yet_valid`: `not_before` of `certificate` is after `now`."""
-    return Finding(
-        "not_yet_valid",
-        certificate.field,
+    detail = (
         f"{title(certificate)} is not valid until {moment(certificate.not_before)}, in"
-        f" {days(certificate.not_before - now)}.",
-        "Activate it after that date. If the date is wrong, ask your CA to check its clock.",
-        severity,
+        f" {days(certificate.not_before - now)}."
     )
+    hint = "Activate it after that date. If the date is wrong, ask your CA to check its clock."
+    return Finding("not_yet_valid", certificate.field, detail, hint, severity)
 
 
 def weak_signature(certificate: Certificate) -> Iterator[Finding]:
@@ -78,40 +76,29 @@ def weak_signature(certificate: Certificate) -> Iterator[Finding]:
     """
     digest = certificate.signature.digest
     if digest and has_weak_signature(certificate):
-        yield Finding(
-            "signature_weak",
-            certificate.field,
-            f"{title(certificate)} is signed with {digest.name.upper()}, which can be forged.",
-            _WITH_SHA_256,
-        )
+        detail = f"{title(certificate)} is signed with {digest.name.upper()}, which can be forged."
+        yield Finding("signature_weak", certificate.field, detail, _WITH_SHA_256)
     elif not has_accepted_signature(certificate):
         algorithm = algorithm_name(certificate.signature.oid, digest)
-        yield Finding(
-            "signature_unsupported",
-            certificate.field,
-            f"{title(certificate)} is signed with {algorithm}, which browsers do not accept.",
-            _WITH_SHA_256,
-        )
+        detail = f"{title(certificate)} is signed with {algorithm}, which browsers do not accept."
+        yield Finding("signature_unsupported", certificate.field, detail, _WITH_SHA_256)
     elif certificate.signature.has_odd_parameters:
-        yield Finding(
-            "signature_unsupported",
-            certificate.field,
+        detail = (
             f"{title(certificate)} has parameters in its ECDSA signature, which the standard"
-            " forbids. Chrome rejects it.",
-            _WITH_SHA_256,
+            " forbids. Chrome rejects it."
         )
+        yield Finding("signature_unsupported", certificate.field, detail, _WITH_SHA_256)
 
 
 def tls_features(certificate: Certificate) -> Iterator[Finding]:
     """Yields findings for required TLS features (RFC 7633), which Firefox enforces."""
     if certificate.extensions.tls_features - {_STATUS_REQUEST}:
-        yield Finding(
-            "tls_feature_unknown",
-            certificate.field,
+        detail = (
             f"{title(certificate)} requires a TLS feature other than OCSP stapling. Firefox"
-            " rejects it.",
-            "Have it reissued without the extension tlsFeature.",
+            " rejects it."
         )
+        hint = "Have it reissued without the extension tlsFeature."
+        yield Finding("tls_feature_unknown", certificate.field, detail, hint)
     elif certificate.extensions.tls_features:
         yield Finding(
             "must_staple",
@@ -130,23 +117,21 @@ def unhandled_extensions(certificate: Certificate, field: str) -> Iterator[Findi
         if not extension.critical:
             continue
         if oid == _POISON:
-            yield Finding(
-                "precertificate",
-                field,
+            detail = (
                 f"{title(certificate)} is a precertificate for Certificate Transparency logs (RFC"
-                " 6962). All clients reject it.",
-                "Send the final certificate from your CA. It has the same serial number.",
+                " 6962). All clients reject it."
             )
+            hint = "Send the final certificate from your CA. It has the same serial number."
+            yield Finding("precertificate", field, detail, hint)
         elif oid not in _PROCESSED:
             clients = "Browsers" if oid in _PROCESSED_BY_OPENSSL else "Clients"
             name = f"{_NAMES[oid]} ({oid})" if oid in _NAMES else oid
-            yield Finding(
-                "extension_critical",
-                field,
+            detail = (
                 f"{clients} reject {title(certificate)}: they do not process its critical"
-                f" extension {name}.",
-                "Have it reissued without the extension, or with the extension not critical.",
+                f" extension {name}."
             )
+            hint = "Have it reissued without the extension, or with the extension not critical."
+            yield Finding("extension_critical", field, detail, hint)
 
 
 def days(span: timedelta) -> str:

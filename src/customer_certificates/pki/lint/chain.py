@@ -51,12 +51,9 @@ def check_chain(
 
 
 def _too_long(leaf: Certificate, count: int) -> Finding:
-    return Finding(
-        "chain_too_long",
-        leaf.field,
-        f"There are {count} intermediates. Firefox accepts at most {_MOST_AUTHORITIES}.",
-        "Have your certificate issued by a CA that is closer to the root.",
-    )
+    detail = f"There are {count} intermediates. Firefox accepts at most {_MOST_AUTHORITIES}."
+    hint = "Have your certificate issued by a CA that is closer to the root."
+    return Finding("chain_too_long", leaf.field, detail, hint)
 
 
 def _policies(
@@ -65,27 +62,24 @@ def _policies(
     anchor = Anchors([root.der], partial=True, check_policies=True)
     fault = anchor.fault(leaf.der, [authority.der for authority in authorities])
     if fault and fault.number == POLICY_REQUIRED:
-        yield Finding(
-            "policy_missing",
-            leaf.field,
+        detail = (
             "A CA requires a certificate policy (policyConstraints) that the certificates below"
-            " it do not have. Chrome rejects the chain.",
-            "Have it reissued with a policy that its CAs permit.",
+            " it do not have. Chrome rejects the chain."
         )
+        hint = "Have it reissued with a policy that its CAs permit."
+        yield Finding("policy_missing", leaf.field, detail, hint)
 
 
 def _names(leaf: Certificate, authorities: Sequence[Certificate]) -> Iterator[Finding]:
     for child, issuer in pairwise((leaf, *authorities)):
         if child.issuer != issuer.subject:
-            yield Finding(
-                "issuer_name_differs",
-                child.field,
+            detail = (
                 f"The issuer name of {title(child)} is encoded differently than the subject of"
                 f" {title(issuer)} (string type, case or spaces). Firefox does not find the"
-                " issuer. Other clients do.",
-                "Have it reissued with the name encoded as in the CA certificate.",
-                "warning",
+                " issuer. Other clients do."
             )
+            hint = "Have it reissued with the name encoded as in the CA certificate."
+            yield Finding("issuer_name_differs", child.field, detail, hint, "warning")
 
 
 def _validity(leaf: Certificate, authority: Certificate, now: datetime) -> Iterator[Finding]:
@@ -97,35 +91,27 @@ def _validity(leaf: Certificate, authority: Certificate, now: datetime) -> Itera
         is_in_time = authority.not_before <= leaf.not_before
         yield not_yet_valid(authority, now, "warning" if is_in_time else "error")
     if authority.not_after < leaf.not_after:
-        yield Finding(
-            "chain_expires_first",
-            authority.field,
+        detail = (
             f"{title(authority)} expires on {moment(authority.not_after)}, before the leaf, which"
-            f" expires on {moment(leaf.not_after)}.",
-            "Replace the chain or renew the certificate before that date.",
-            "warning",
+            f" expires on {moment(leaf.not_after)}."
         )
+        hint = "Replace the chain or renew the certificate before that date."
+        yield Finding("chain_expires_first", authority.field, detail, hint, "warning")
 
 
 def _key(authority: Certificate, field: str) -> Iterator[Finding]:
     if bits := too_few_bits(authority):
-        yield Finding(
-            "key_weak",
-            field,
+        detail = (
             f"{title(authority)} has an RSA key of {bits:,} bits. Clients require at least"
-            f" {LEAST_RSA_BITS:,}.",
-            _BY_ANOTHER,
+            f" {LEAST_RSA_BITS:,}."
         )
+        yield Finding("key_weak", field, detail, _BY_ANOTHER)
     elif is_key_refused(authority):
         key = authority.public_key
         is_edwards = isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
         kind = key_algorithm(key) if key else authority.key_oid
-        yield Finding(
-            "key_weak",
-            field,
+        detail = (
             f"{title(authority)} has a {kind} key. Browsers reject certificates signed with such"
-            " keys.",
-            _BY_ANOTHER,
-            # As for a leaf: clients that use OpenSSL accept these.
-            "warning" if is_edwards else "error",
+            " keys."
         )
+        yield Finding("key_weak", field, detail, _BY_ANOTHER, "warning" if is_edwards else "error")

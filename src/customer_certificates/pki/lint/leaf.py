@@ -61,13 +61,12 @@ def check_leaf(leaf: Certificate, trust: Trust, now: datetime) -> tuple[Finding,
 
 def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
     if leaf.not_after < leaf.not_before:
-        yield Finding(
-            "validity_invalid",
-            leaf.field,
+        detail = (
             f"The certificate expires on {moment(leaf.not_after)}, before it becomes valid on"
-            f" {moment(leaf.not_before)}.",
-            "Have it reissued. It is never valid.",
+            f" {moment(leaf.not_before)}."
         )
+        hint = "Have it reissued. It is never valid."
+        yield Finding("validity_invalid", leaf.field, detail, hint)
     if now > leaf.not_after:
         yield expired(leaf, now)
     elif now < leaf.not_before:
@@ -78,13 +77,9 @@ def _validity(leaf: Certificate, now: datetime) -> Iterator[Finding]:
     remaining = leaf.not_after - now
     lifetime = leaf.not_after - leaf.not_before
     if remaining <= (lifetime / 3 if lifetime < _SHORT_LIVED else _SOON):
-        yield Finding(
-            "expires_soon",
-            leaf.field,
-            f"The certificate expires on {moment(leaf.not_after)}, in {days(remaining)}.",
-            "Renew it and replace this certificate with the new one.",
-            "warning",
-        )
+        detail = f"The certificate expires on {moment(leaf.not_after)}, in {days(remaining)}."
+        hint = "Renew it and replace this certificate with the new one."
+        yield Finding("expires_soon", leaf.field, detail, hint, "warning")
 
 
 def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
@@ -93,14 +88,11 @@ def _lifetime(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     lifetime = leaf.not_after - leaf.not_before + timedelta(seconds=1)
     is_refused = leaf.not_before >= _SINCE_IN_SAFARI and lifetime > _MOST_DAYS_IN_SAFARI * _DAY
     if trust != "public" and is_refused:
-        yield Finding(
-            "lifetime_too_long",
-            leaf.field,
+        detail = (
             f"The certificate is valid for {days(lifetime)}. Safari accepts at most "
-            f"{_MOST_DAYS_IN_SAFARI} days from any CA.",
-            _FOR_A_SHORTER_TIME,
-            "warning",
+            f"{_MOST_DAYS_IN_SAFARI} days from any CA."
         )
+        yield Finding("lifetime_too_long", leaf.field, detail, _FOR_A_SHORTER_TIME, "warning")
     elif most is not None and lifetime > most * _DAY:
         over = "more than " if lifetime.days == most else ""
         yield Finding(
@@ -117,23 +109,21 @@ def _names(leaf: Certificate) -> Iterator[Finding]:
     yield from leaf.san_findings
     san = leaf.extensions.raw.get(SUBJECT_ALT_NAME)
     if leaf.subject == _NOBODY and san and not san.critical:
-        yield Finding(
-            "san_invalid",
-            leaf.field,
+        detail = (
             "The subject is empty and subjectAltName is not critical. Chrome rejects the"
-            " certificate.",
-            "Have it reissued with a common name, or with subjectAltName critical.",
+            " certificate."
         )
+        hint = "Have it reissued with a common name, or with subjectAltName critical."
+        yield Finding("san_invalid", leaf.field, detail, hint)
     if not leaf.hostnames and not leaf.san_findings:
         name = leaf.common_name
         ignored = "the common name" if name is None else f"its common name, «{shown(name)}»"
-        yield Finding(
-            "san_missing",
-            leaf.field,
+        detail = (
             "The certificate has no hostname or IP address in subjectAltName. Clients ignore"
-            f" {ignored}.",
-            "Have it reissued with its hostnames in subjectAltName (RFC 9525).",
+            f" {ignored}."
         )
+        hint = "Have it reissued with its hostnames in subjectAltName (RFC 9525)."
+        yield Finding("san_missing", leaf.field, detail, hint)
 
 
 def is_for_servers(leaf: Certificate) -> bool:
@@ -146,12 +136,13 @@ def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if not leaf.extensions.is_netscape_server:
         detail = (
             "Netscape's certificate type does not include TLS servers. OpenSSL rejects the"
-            " certificate"
+            " certificate."
         )
         yield _eku_invalid(leaf, detail)
     eku = leaf.extensions.eku
     if eku and _FOR_OCSP in eku:
-        yield _eku_invalid(leaf, "The certificate may also sign OCSP responses. Firefox rejects it")
+        detail = "The certificate may also sign OCSP responses. Firefox rejects it."
+        yield _eku_invalid(leaf, detail)
     if eku is None:
         if trust == "public":
             yield _eku_missing(leaf, "The certificate does not state its purpose", "warning")
@@ -164,19 +155,12 @@ def _purpose(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
 
 
 def _eku_invalid(leaf: Certificate, detail: str) -> Finding:
-    return Finding(
-        "eku_invalid", leaf.field, f"{detail}.", "Have it reissued for TLS servers only."
-    )
+    return Finding("eku_invalid", leaf.field, detail, "Have it reissued for TLS servers only.")
 
 
-def _eku_missing(leaf: Certificate, detail: str, severity: Severity) -> Finding:
-    return Finding(
-        "eku_missing",
-        leaf.field,
-        f"{detail} (extendedKeyUsage has no serverAuth).",
-        "Have it reissued for TLS servers.",
-        severity,
-    )
+def _eku_missing(leaf: Certificate, clause: str, severity: Severity) -> Finding:
+    detail = f"{clause} (extendedKeyUsage has no serverAuth)."
+    return Finding("eku_missing", leaf.field, detail, "Have it reissued for TLS servers.", severity)
 
 
 def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
@@ -194,20 +178,14 @@ def _role(leaf: Certificate, trust: Trust) -> Iterator[Finding]:
     if usage and not usage.digital_signature:
         is_for_keys = usage.key_encipherment or usage.key_agreement
         rejected = "Chrome rejects" if is_for_keys else "All TLS clients reject"
-        yield Finding(
-            "key_usage_invalid",
-            leaf.field,
-            f"The keyUsage lacks digitalSignature. {rejected} the certificate.",
-            "Have it reissued with keyUsage digitalSignature.",
-        )
+        detail = f"The keyUsage lacks digitalSignature. {rejected} the certificate."
+        hint = "Have it reissued with keyUsage digitalSignature."
+        yield Finding("key_usage_invalid", leaf.field, detail, hint)
 
 
 def _key(leaf: Certificate) -> Iterator[Finding]:
     is_reported = any(finding.code == "key_invalid" for finding in leaf.findings)
     if leaf.public_key is None and not is_reported:
-        yield Finding(
-            "key_invalid",
-            leaf.field,
-            f"The type of the public key is unknown ({leaf.key_oid}).",
-            "Have it reissued for an RSA or ECDSA key.",
-        )
+        detail = f"The type of the public key is unknown ({leaf.key_oid})."
+        hint = "Have it reissued for an RSA or ECDSA key."
+        yield Finding("key_invalid", leaf.field, detail, hint)

@@ -157,22 +157,20 @@ def _dns_name(content: bytes) -> _NameRead:
     if _address(name):
         fault = "is an IP address written as a DNS name, which no client matches"
         return text, None, ("error", fault)
-    return text, name, _unmatched_reason(text, name)
+    reason = _unmatched_reason(text, name)
+    return text, name, ("warning", reason) if reason else None
 
 
-def _unmatched_reason(text: str, name: str) -> tuple[Severity, str] | None:
+def _unmatched_reason(text: str, name: str) -> str | None:
     """Returns why some clients reject the name."""
     if text.endswith("."):
-        return "warning", "ends in a dot, which some clients do not match"
+        return "ends in a dot, which some clients do not match"
     if _EDGE_HYPHEN.search(name):
-        return (
-            "warning",
-            "has a label that begins or ends with a hyphen, which Firefox does not match",
-        )
+        return "has a label that begins or ends with a hyphen, which Firefox does not match"
     if "_" in name:
-        return "warning", "has an underscore, which public CAs must not certify"
+        return "has an underscore, which public CAs must not certify"
     if "." not in name:
-        return "warning", "has no dot, so it is only valid in a local network"
+        return "has no dot, so it is only valid in a local network"
     return None
 
 
@@ -203,19 +201,10 @@ def _reason_invalid(value: str) -> str:
 
 
 def _invalid(field: str, severity: Severity, fault: str, values: str) -> Finding:
-    return Finding(
-        "san_invalid",
-        field,
-        f"subjectAltName: {values} {fault}.",
-        "Have the certificate reissued with the name as clients write it, or without it.",
-        severity,
-    )
+    hint = "Have the certificate reissued with the name as clients write it, or without it."
+    return Finding("san_invalid", field, f"subjectAltName: {values} {fault}.", hint, severity)
 
 
 def _too_many(field: str, count: int) -> Finding:
-    return Finding(
-        "san_invalid",
-        field,
-        f"subjectAltName has {count} names. The limit is {MOST_HOSTNAMES}.",
-        "Divide the names among several certificates.",
-    )
+    detail = f"subjectAltName has {count} names. The limit is {MOST_HOSTNAMES}."
+    return Finding("san_invalid", field, detail, "Divide the names among several certificates.")

@@ -142,10 +142,8 @@ def decide(
         other = held if held and not own else None
         related = [claim for claim in _related(user_id, name, existing) if claim is not held]
         proof = strongest(evidence, own.evidence if own else UNPROVEN, at)
-        strength, other_strength = (
-            proof.strength(at),
-            other.evidence.strength(at) if other else NONE,
-        )
+        strength = proof.strength(at)
+        other_strength = other.evidence.strength(at) if other else NONE
         if restriction := _restriction(policy, name, own, evidence):
             (decision.forbidden if restriction == "forbidden" else decision.reserved).append(name)
         elif other and strength == CHALLENGE == other_strength:

@@ -169,23 +169,18 @@ def _headers(content: str) -> tuple[tuple[tuple[str, str], ...], str]:
 
 
 def _newlines_escaped(field: str) -> Finding:
-    return Finding(
-        "newlines_escaped",
-        field,
-        f"The newlines of {field} were escaped twice. The service read them as newlines.",
+    detail = f"The newlines of {field} were escaped twice. The service read them as newlines."
+    hint = (
         "Create the request with a JSON library, from the unchanged file. The library escapes"
-        " newlines once.",
-        "info",
+        " newlines once."
     )
+    return Finding("newlines_escaped", field, detail, hint, "info")
 
 
 def _too_many(field: str) -> Finding:
-    return Finding(
-        "pem_invalid",
-        field,
-        f"{field} has more than {MOST_BLOCKS} PEM blocks. The service ignored the rest.",
-        "Send one certificate and its intermediates, not a whole trust store.",
-    )
+    detail = f"{field} has more than {MOST_BLOCKS} PEM blocks. The service ignored the rest."
+    hint = "Send one certificate and its intermediates, not a whole trust store."
+    return Finding("pem_invalid", field, detail, hint)
 
 
 def _no_certificate(text: str, blocks: tuple[Block, ...], field: str) -> Finding:

@@ -192,16 +192,9 @@ def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bool]:
 
 
 def _names(extensions: Extensions, field: str) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    unreadable_san = next(
-        (
-            oddity
-            for oddity in extensions.oddities
-            if oddity.oid == SUBJECT_ALT_NAME and oddity.is_unread
-        ),
-        None,
-    )
-    if unreadable_san:
-        return (), (about_san(unreadable_san, field),)
+    for oddity in extensions.oddities:
+        if oddity.oid == SUBJECT_ALT_NAME and oddity.is_unread:
+            return (), (about_san(oddity, field),)
     return hostnames_of(extensions.alternative_names, field)
 
 

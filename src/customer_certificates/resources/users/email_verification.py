@@ -9,17 +9,15 @@ from ...services.users.email_verifications import AddressState, EmailVerificatio
 from ...services.users.views import UserView
 from ...web import etags, request_parsing, responses
 from ...web.operations import IDEMPOTENCY_KEY, WRITE, Answer, operation
+from ...web.resource import Resource
 from . import verification_page
 
 _PAGE = Answer("The page.", media_type="text/html")
 _NOT_VALID = Answer("The link is unknown, used, replaced or expired.", media_type="text/html")
 
 
-class UserEmailVerificationResource:
+class UserEmailVerificationResource(Resource[EmailVerifications]):
     """The verification of a user's email address."""
-
-    def __init__(self, verifications: EmailVerifications) -> None:
-        self._verifications = verifications
 
     @operation(
         "Send a verification email",
@@ -32,12 +30,12 @@ class UserEmailVerificationResource:
     )
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         idempotent = responses.idempotent(req, _queued)
-        self._verifications.send(req.context.principal, user_id, idempotent)
+        self._service.send(req.context.principal, user_id, idempotent)
         resp.status = 202
 
     @operation(
         "Mark the email address as verified or unverified",
-        {200: Answer("The updated user.", UserView, headers=("ETag",))},
+        {200: Answer("The updated user.", UserView)},
         description="For operators who have verified the address in another way. Send the user's "
         "ETag in If-Match, so that a changed address is not marked as verified.",
         body=AddressState,
@@ -47,22 +45,18 @@ class UserEmailVerificationResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         state = request_parsing.read(req, AddressState)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
-        view = self._verifications.set(req.context.principal, user_id, state, expected, idempotent)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._service.set(req.context.principal, user_id, state, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
 
-class EmailVerificationLinkResource:
+class EmailVerificationLinkResource(Resource[EmailVerifications]):
     """The page of an emailed link.
 
     GET changes nothing, because mail scanners follow links. The button sends POST.
     """
 
     speaks_json = False
-
-    def __init__(self, verifications: EmailVerifications) -> None:
-        self._verifications = verifications
 
     @operation(
         "Show the page of a verification link",
@@ -71,13 +65,11 @@ class EmailVerificationLinkResource:
         allows_other_parameters=True,
     )
     def on_get(self, _req: Request, resp: Response, verification_token: str) -> None:
-        address = self._verifications.address(verification_token)
+        address = self._service.address(verification_token)
         if address is None:
             verification_page.send_not_valid(resp)
         else:
             verification_page.send_question(resp, address)
-
-    on_head = on_get
 
     @operation(
         "Verify the email address of a verification link",
@@ -87,7 +79,7 @@ class EmailVerificationLinkResource:
         allows_other_parameters=True,
     )
     def on_post(self, req: Request, resp: Response, verification_token: str) -> None:
-        address = self._verifications.confirm(req.context.principal, verification_token)
+        address = self._service.confirm(req.context.principal, verification_token)
         if address is None:
             verification_page.send_not_valid(resp)
         else:

@@ -6,21 +6,16 @@ from ...errors import NotFound, PreconditionFailed
 from ...services.access.permissions import OPERATORS, users
 from ...services.users.quotas import QuotaLimits, Quotas, QuotasView
 from ...web import etags, request_parsing, responses
-from ...web.operations import IF_NONE_MATCH, NOT_MODIFIED, WRITE, Answer, operation
+from ...web.operations import IF_NONE_MATCH, WRITE, Answer, operation
+from ...web.resource import Resource
 
 
-class QuotasResource:
+class QuotasResource(Resource[Quotas]):
     """The quotas of a user."""
-
-    def __init__(self, quotas: Quotas) -> None:
-        self._quotas = quotas
 
     @operation(
         "Show the user's quotas",
-        {
-            200: Answer("The limits and the current usage.", QuotasView, headers=("ETag",)),
-            304: NOT_MODIFIED,
-        },
+        {200: Answer("The limits and the current usage.", QuotasView)},
         description="A request that exceeds a quota is rejected with 409 `quota_exceeded`. "
         "`field` names the quota (docs/reference/limits.md).",
         parameters=[IF_NONE_MATCH],
@@ -28,13 +23,11 @@ class QuotasResource:
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        etags.answer(req, resp, self._quotas.of(user_id))
-
-    on_head = on_get
+        etags.answer(req, resp, self._service.of(user_id))
 
     @operation(
         "Set the user's quotas",
-        {200: Answer("The updated quotas.", QuotasView, headers=("ETag",))},
+        {200: Answer("The updated quotas.", QuotasView)},
         description="Replaces all previous limits. If usage exceeds a new limit, nothing is "
         "deleted, but requests that increase the usage are rejected.",
         body=QuotaLimits,
@@ -44,7 +37,6 @@ class QuotasResource:
     )
     def on_put(self, req: Request, resp: Response, user_id: int) -> None:
         limits = request_parsing.read(req, QuotaLimits)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
-        view = self._quotas.set(req.context.principal, user_id, limits, expected, idempotent)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._service.set(req.context.principal, user_id, limits, expected, idempotent)
         responses.send(resp, responses.shown(view))

@@ -5,23 +5,19 @@ from falcon import Request, Response
 from ...errors import Conflict, Invalid, NotFound, TooManyRequests
 from ...services.access.permissions import PASSWORD, users
 from ...services.access.tokens import NewToken, NewTokenView, Tokens, TokenView
-from ...services.etags import encode
-from ...web import pagination, request_parsing
+from ...web import pagination, request_parsing, responses
 from ...web.operations import PAGE, Answer, Parameter, operation
+from ...web.resource import Resource
 
 _USER_ID = Parameter(
     "user_id",
-    "query",
     "Return only this user's tokens. Users always see only their own.",
     {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
 )
 
 
-class TokensResource:
+class TokensResource(Resource[Tokens]):
     """API tokens."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
 
     @operation(
         "Create a token",
@@ -37,11 +33,10 @@ class TokensResource:
         allow=PASSWORD,
     )
     def on_post(self, req: Request, resp: Response) -> None:
-        created = self._tokens.create(req.context.principal, request_parsing.read(req, NewToken))
+        created = self._service.create(req.context.principal, request_parsing.read(req, NewToken))
         resp.status = 201
         resp.location = f"/tokens/{created.id}"
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = encode(created)
+        responses.send_uncached(resp, created)
 
     @operation(
         "List tokens",
@@ -56,18 +51,13 @@ class TokensResource:
         after, limit = pagination.slice_of(query)
         user_id = query.whole("user_id", 0, 1) or None
         query.check()
-        page = self._tokens.page(req.context.principal, user_id, after, limit)
+        page = self._service.page(req.context.principal, user_id, after, limit)
         resp.set_header("Cache-Control", "no-store")
         pagination.send(req, resp, page)
 
-    on_head = on_get
 
-
-class TokenResource:
+class TokenResource(Resource[Tokens]):
     """One token."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
 
     @operation(
         "Revoke a token",
@@ -78,5 +68,5 @@ class TokenResource:
         allow=users(),
     )
     def on_delete(self, req: Request, resp: Response, token_id: int) -> None:
-        self._tokens.revoke(req.context.principal, token_id)
+        self._service.revoke(req.context.principal, token_id)
         resp.status = 204

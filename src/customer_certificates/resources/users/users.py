@@ -16,17 +16,16 @@ from ...web import etags, pagination, request_parsing, responses
 from ...web.operations import (
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
-    NOT_MODIFIED,
     PAGE,
     WRITE,
     Answer,
     Parameter,
     operation,
 )
+from ...web.resource import Resource
 
 _EMAIL = Parameter(
     "email",
-    "query",
     "Return only the user with this email address. Case is ignored.",
     msgspec.json.schema(Email),
 )
@@ -38,11 +37,8 @@ class Created(msgspec.Struct):
     id: Annotated[int, doc("The user's id.", 1, ge=1)]
 
 
-class UsersResource:
+class UsersResource(Resource[Users]):
     """All users."""
-
-    def __init__(self, users: Users) -> None:
-        self._users = users
 
     @operation(
         "Register a user",
@@ -57,12 +53,12 @@ class UsersResource:
     def on_post(self, req: Request, resp: Response) -> None:
         new = request_parsing.read(req, NewUser)
         idempotent = responses.idempotent(req, _registered)
-        user_id = self._users.register(req.context.principal, new, idempotent)
+        user_id = self._service.register(req.context.principal, new, idempotent)
         responses.send(resp, _registered(user_id))
 
     @operation(
         "List users",
-        {200: Answer("Users by id.", list[UserView], headers=("ETag", "Link")), 304: NOT_MODIFIED},
+        {200: Answer("Users by id.", list[UserView], headers=("Link",))},
         parameters=[_EMAIL, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,
@@ -72,34 +68,27 @@ class UsersResource:
         after, limit = pagination.slice_of(query)
         email = query.text("email", Email, "an email address", "ada@example.com")
         query.check()
-        page = self._users.page(email, after, limit)
+        page = self._service.page(email, after, limit)
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)
 
-    on_head = on_get
 
-
-class UserResource:
+class UserResource(Resource[Users]):
     """One user."""
-
-    def __init__(self, users: Users) -> None:
-        self._users = users
 
     @operation(
         "Show a user",
-        {200: Answer("The user.", UserView, headers=("ETag",)), 304: NOT_MODIFIED},
+        {200: Answer("The user.", UserView)},
         parameters=[IF_NONE_MATCH],
         refusals=[NotFound],
         allow=users(),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        etags.answer(req, resp, self._users.get(user_id, req.context.principal.target_user))
-
-    on_head = on_get
+        etags.answer(req, resp, self._service.get(user_id, req.context.principal.target_user))
 
     @operation(
         "Update a user",
-        {200: Answer("The updated user.", UserView, headers=("ETag",))},
+        {200: Answer("The updated user.", UserView)},
         body=UserChanges,
         parameters=WRITE,
         refusals=[NotFound, Conflict, PreconditionFailed],
@@ -107,9 +96,8 @@ class UserResource:
     )
     def on_patch(self, req: Request, resp: Response, user_id: int) -> None:
         changes = request_parsing.read(req, UserChanges)
-        idempotent = responses.idempotent(req, responses.shown)
-        expected = etags.expected(req)
-        view = self._users.change(req.context.principal, user_id, changes, expected, idempotent)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._service.change(req.context.principal, user_id, changes, expected, idempotent)
         responses.send(resp, responses.shown(view))
 
     @operation(
@@ -121,7 +109,7 @@ class UserResource:
     )
     def on_delete(self, req: Request, resp: Response, user_id: int) -> None:
         idempotent = responses.idempotent(req, responses.deleted)
-        self._users.delete(req.context.principal, user_id, etags.expected(req), idempotent)
+        self._service.delete(req.context.principal, user_id, etags.expected(req), idempotent)
         resp.status = 204
 
 

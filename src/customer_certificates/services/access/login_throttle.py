@@ -26,7 +26,7 @@ class LoginThrottle:
     """
 
     counters: Counters
-    now: Callable[[], datetime]
+    clock: Callable[[], datetime]
 
     def begin(self, email: str, peer: str) -> Attempt:
         """Counts an attempt as if it had failed.
@@ -35,7 +35,7 @@ class LoginThrottle:
         """
         attempt = {}
         for name in (f"peer:{client_network(peer)}", f"account:{_digest(email_key(email))}"):
-            count = attempt[name] = self.counters.add(name, _WINDOW_SECONDS, self.now())
+            count = attempt[name] = self.counters.add(name, _WINDOW_SECONDS, self.clock())
             if count.number > (_MOST_FAILURES if count.shared else _MOST_FAILURES_ALONE):
                 raise TooManyRequests(
                     "Too many failed sign-ins for this account or from this address. "

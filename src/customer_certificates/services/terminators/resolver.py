@@ -91,11 +91,11 @@ class Resolver:
     """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
     candidates: Candidates
-    now: Callable[[], datetime]
+    clock: Callable[[], datetime]
 
     def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, scope = self.now(), principal.terminator_scope
+        now, scope = self.clock(), principal.terminator_scope
         found = self.candidates.of(hostname) if scope.has_name(hostname) else []
         fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.

@@ -77,7 +77,7 @@ class WebhookSender:
 
     outbound: Outbound
     metrics: Metrics
-    now: Callable[[], datetime]
+    clock: Callable[[], datetime]
     configured_secret: str | None
 
     def send(self, batch: DeliveryBatch) -> SendResult:
@@ -87,14 +87,14 @@ class WebhookSender:
         seconds: float | None = None
         signed_with = self._signed_with(batch)
         for delivery in batch.deliveries:
-            at = self.now()
+            at = self.clock()
             if batch.until - at < LEAST_LEFT:
                 break
             attempt, retry_after = self._attempt(batch, delivery, signed_with, at)
             answered = attempt.status is not None
             is_gone = attempt.status == _GONE
             seconds = max(attempt.seconds, seconds or 0)
-            outcomes.append(_outcome(delivery, attempt, retry_after, self.now()))
+            outcomes.append(_outcome(delivery, attempt, retry_after, self.clock()))
             self.metrics.delivery(outcomes[-1].status, attempt.seconds)
             if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
                 # The remaining deliveries are claimed again, so that other endpoints can use the
@@ -116,7 +116,7 @@ class WebhookSender:
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
         if delivery.attempt_count == 0:
-            self.metrics.delivery_started((at - event.timestamp).total_seconds())
+            self.metrics.delivery_starts.observe((at - event.timestamp).total_seconds())
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
         try:
@@ -124,12 +124,12 @@ class WebhookSender:
                 headers = {**headers, "traceparent": trace}
             answer = self.outbound.send(batch.endpoint.url, {**_HEADERS, **headers}, body)
         except (TargetForbidden, TargetUnreachable) as error:
-            seconds = round((self.now() - at).total_seconds(), 3)
+            seconds = round((self.clock() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
             # Every failure counts as an attempt, so that nothing is retried forever.
             _log.exception("Sending to webhook %s failed unexpectedly", batch.endpoint.id)
-            seconds = round((self.now() - at).total_seconds(), 3)
+            seconds = round((self.clock() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after
 

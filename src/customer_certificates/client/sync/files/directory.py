@@ -15,6 +15,7 @@ _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _LARGEST_BYTES = 1 << 24
+_UNEXPECTED = "The agent did not do this. Find out why, then"
 
 
 class UntrustedError(OSError):
@@ -45,12 +46,6 @@ class Directory:
         """Opens the directory at `path`, of any owner. Raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return cls(descriptor, path, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -147,24 +142,16 @@ class Directory:
 
     def set_access(self, path: str, group: int | None, mode: int) -> None:
         """Sets the group and mode of a file or a folder. Raises OSError."""
-        with self._parent(path) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
-            try:
-                set_access(descriptor, group, mode)
-            finally:
-                os.close(descriptor)
+        with self._entry(path) as descriptor:
+            set_access(descriptor, group, mode)
 
     def sync(self, path: str) -> None:
         """Makes a file or a folder durable; an empty path is the directory. Raises OSError."""
         if not path:
             os.fsync(self.descriptor)
             return
-        with self._parent(path) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with self._entry(path) as descriptor:
+            os.fsync(descriptor)
 
     def entries(self, path: str = "") -> Iterator[tuple[str, os.stat_result]]:
         """Yields all entries below `path`, each folder before its content.
@@ -196,6 +183,16 @@ class Directory:
         folder, _, name = path.rpartition("/")
         with self._opened(folder) as descriptor:
             yield descriptor, name
+
+    @contextmanager
+    def _entry(self, path: str) -> Iterator[int]:
+        """Yields an open file or folder."""
+        with self._parent(path) as (folder, name):
+            descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
@@ -242,16 +239,13 @@ class Directory:
             raise self._untrusted(path, "belongs to another account")
         if status.st_mode & _BY_OTHERS and not stat.S_ISLNK(status.st_mode):
             place = quote(str(self._path / path))
+            reason = "can be written by other accounts"
             raise UntrustedError(
-                f"{self._path / path} can be written by other accounts. The agent did not do "
-                f"this. Find out why, then run: chmod go-w {place}"
+                f"{self._path / path} {reason}. {_UNEXPECTED} run: chmod go-w {place}"
             )
 
     def _untrusted(self, path: str, reason: str) -> UntrustedError:
-        return UntrustedError(
-            f"{self._path / path} {reason}. The agent did not do this. Find out why, then delete "
-            "it."
-        )
+        return UntrustedError(f"{self._path / path} {reason}. {_UNEXPECTED} delete it.")
 
 
 def set_access(descriptor: int, group: int | None, mode: int) -> None:

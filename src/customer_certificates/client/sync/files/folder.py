@@ -6,8 +6,8 @@ import grp
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -65,9 +65,8 @@ class Folder:
             except UntrustedError as error:
                 raise FolderError(str(error)) from None
             except OSError as error:
-                raise FolderError(
-                    f"{root} cannot be written to: {error.strerror or error}"
-                ) from None
+                reason = error.strerror or error
+                raise FolderError(f"{root} cannot be written to: {reason}") from None
             self._held = stack.pop_all()
 
     def close(self) -> None:
@@ -133,15 +132,21 @@ class Folder:
         with self.writer(path) as write:
             write(data)
 
-    def writer(self, path: str) -> "_Writer":
-        """Returns a context manager that stages a file written in parts."""
-
-        def finish(staged: str, descriptor: int) -> None:
-            if self._group is not None:
-                set_access(descriptor, self._group, self._mode(is_folder=False))
-            self._stage(staged, path, has_content=True)
-
-        return _Writer(self._staging, self._next(), finish)
+    @contextmanager
+    def writer(self, path: str) -> Iterator[Callable[[bytes], int]]:
+        """Yields a function that writes a part of a file. Stages the file at the end."""
+        staged = self._next()
+        try:
+            with os.fdopen(self._staging.create(staged), "wb") as file:
+                yield file.write
+                # Flush here, because a full disk may fail only on the last bytes.
+                file.flush()
+                if self._group is not None:
+                    set_access(file.fileno(), self._group, self._mode(is_folder=False))
+                self._stage(staged, path, has_content=True)
+        except BaseException:
+            self._staging.remove(staged)
+            raise
 
     def link(self, old: str, path: str) -> None:
         """Stages a hard link to an existing file. Raises FileNotFoundError."""
@@ -275,35 +280,9 @@ class _Staged(NamedTuple):
     may_be_same: bool
 
 
-class _Writer:
-    """Writes a staged file, and calls `finish` when it is complete."""
-
-    def __init__(self, directory: Directory, name: str, finish: Callable[[str, int], None]) -> None:
-        self._directory = directory
-        self._name = name
-        self._finish = finish
-
-    def __enter__(self) -> Callable[[bytes], int]:
-        self._file = os.fdopen(self._directory.create(self._name), "wb")
-        return self._file.write
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        is_done = False
-        try:
-            with self._file:
-                if not kind:
-                    # Flush here, because a full disk may fail only on the last bytes.
-                    self._file.flush()
-                    self._finish(self._name, self._file.fileno())
-                    is_done = True
-        finally:
-            if not is_done:
-                self._directory.remove(self._name)
-
-
 def is_in_use(root: Path) -> bool:
     """Returns whether an agent is using the folder `root`. Raises OSError."""
-    with suppress(FileNotFoundError), Directory.to_read(root) as directory:
+    with suppress(FileNotFoundError), closing(Directory.to_read(root)) as directory:
         descriptor = directory.open(_LOCK)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

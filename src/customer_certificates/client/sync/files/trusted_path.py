@@ -54,7 +54,8 @@ def _open(path: Path, *, is_made: bool) -> int:
             name = names.pop()
             status = _status(folder, name)
             if status is None and is_made:
-                _make(folder, name, 0o755 if names else 0o700)
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o755 if names else 0o700, dir_fd=folder)
                 status = _status(folder, name)
             if status is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -87,11 +88,6 @@ def _status(folder: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _make(folder: int, name: str, mode: int) -> None:
-    with suppress(FileExistsError):
-        os.mkdir(name, mode, dir_fd=folder)
 
 
 def _require_trusted(place: Path, status: os.stat_result, path: Path) -> None:

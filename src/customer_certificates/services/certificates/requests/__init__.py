@@ -1,6 +1,7 @@
 """Request bodies for certificates."""
 
 from collections.abc import Container, Iterator, Mapping
+from importlib.resources import files
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -9,7 +10,6 @@ from msgspec import Meta
 from ....errors import Finding
 from ....pki.submission import Submission
 from ...schema import Time, doc
-from . import example_pair
 from .encoded_fields import decode_field, not_decodable
 
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
@@ -18,12 +18,14 @@ _FILE = {"pattern": f"^{_BASE64}$|-----BEGIN"}
 # Fields sent as base64 (a key also as PEM).
 _FILES = ("private_key", "pkcs12")
 _NO_NUL = r"^[^\x00]*$"
+# A certificate for www.example.com and its key. The key is public: never use it for anything else.
+_EXAMPLE = msgspec.json.decode(files(__name__).joinpath("example_pair.json").read_bytes())
 
 Body = Annotated[
     str,
     doc(
         "The certificate in PEM, alone or with its chain, in any order.",
-        example_pair.BODY,
+        _EXAMPLE["body"],
         min_length=1,
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
@@ -33,7 +35,7 @@ Chain = Annotated[
     str,
     doc(
         "The intermediates in PEM, if body contains the certificate alone.",
-        example_pair.BODY,
+        _EXAMPLE["body"],
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
     ),
@@ -44,7 +46,7 @@ PrivateKey = Annotated[
         "Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
         "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
         "lacks padding. A finding then says so.",
-        example_pair.PRIVATE_KEY,
+        _EXAMPLE["private_key"],
         min_length=1,
         extra={"form": "the base64 of a key file"},
         extra_json_schema=_FILE,
@@ -54,7 +56,7 @@ Pkcs12 = Annotated[
     str,
     doc(
         "Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
-        example_pair.PKCS12,
+        _EXAMPLE["pkcs12"],
         min_length=1,
         extra={"form": "the base64 of a PKCS#12 file"},
         extra_json_schema=_FILE,

@@ -33,7 +33,7 @@ from tests.tables import add_certificates, add_users
 
 from .clock import now
 
-_CALLER = Principal("open", "bench", "127.0.0.1")
+_PRINCIPAL = Principal("open", "bench", "127.0.0.1")
 _AT_ONCE = 50
 # Whose certificates, and through which use cases.
 _Case = tuple[Certificates, int, list[int]]
@@ -121,7 +121,9 @@ def _by_turns(cases: Sequence[_Case], engine: sa.Engine, rounds: int) -> list[fl
                 certificates, user_id, ids = cases[which]
                 began = time.perf_counter()
                 for active in (True, False):
-                    certificates.set_active(_CALLER, user_id, ids[place], Activation(active), None)
+                    certificates.set_active(
+                        _PRINCIPAL, user_id, ids[place], Activation(active), None
+                    )
                 if turn:
                     took[which].append((time.perf_counter() - began) / 2)
         with engine.begin() as connection:

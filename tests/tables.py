@@ -27,7 +27,7 @@ from customer_certificates.services.principal import Principal
 from .factories import a_user
 
 # Who asks where a test does not care.
-CALLER = Principal("open", "a-request", "127.0.0.1")
+PRINCIPAL = Principal("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # What `dump` gives where there is nothing.
 _RECORDS = {"audit", "audit_heads", "events", "kept_answers"}

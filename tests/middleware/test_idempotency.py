@@ -162,9 +162,9 @@ def test_expired_records_are_deleted_in_batches(
     assert number_of(engine, IdempotencyRecord) == 7
 
     repeats = IdempotencyStore(database, clock)
-    assert repeats.clean() == 6
+    assert repeats.purge() == 6
     assert number_of(engine, IdempotencyRecord) == 1
-    assert repeats.clean() == 0
+    assert repeats.purge() == 0
 
 
 def test_neither_key_nor_body_is_stored(client: TestClient, engine: sa.Engine, owner: int) -> None:

@@ -24,7 +24,7 @@ from customer_certificates.services.etags import Tags
 from customer_certificates.services.revisions import DATES, Revisions
 
 from ..conftest import Backend
-from ..tables import CALLER, NOW, add_certificates, add_users, dump
+from ..tables import NOW, PRINCIPAL, add_certificates, add_users, dump
 
 pytestmark = pytest.mark.one_backend
 
@@ -59,7 +59,7 @@ class Server:
 
     def read(self, user_id: int) -> tuple[str, list[str]]:
         """The tag of the list, and the statuses on it."""
-        tag, page = self._listing.page(CALLER, user_id, ALL, Tags())
+        tag, page = self._listing.page(PRINCIPAL, user_id, ALL, Tags())
         assert page
         return tag, [one["status"] for one in json.loads(page.body)]
 
@@ -68,7 +68,7 @@ class Server:
 
     def has_changed(self, user_id: int, tag: str) -> bool:
         """Whether whoever has the list of `tag` is sent another one."""
-        return self._listing.page(CALLER, user_id, ALL, Tags([tag]))[1] is not None
+        return self._listing.page(PRINCIPAL, user_id, ALL, Tags([tag]))[1] is not None
 
 
 @pytest.fixture

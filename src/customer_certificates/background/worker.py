@@ -109,13 +109,13 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
             "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
         ),
         Job("send hostname notices", timedelta(seconds=10), notices.run),
-        Job("purge idempotent responses", timedelta(hours=1), services.idempotency.clean),
-        Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).clean),
-        Job("purge challenges", timedelta(hours=1), Contests(database, now).clean),
-        Job("purge events", timedelta(hours=1), services.event_pages.clean),
+        Job("purge idempotent responses", timedelta(hours=1), services.idempotency.purge),
+        Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).purge),
+        Job("purge challenges", timedelta(hours=1), Contests(database, now).purge),
+        Job("purge events", timedelta(hours=1), services.event_pages.purge),
     ]
     if verification:
-        jobs.append(Job("purge verification links", timedelta(hours=1), verification.clean))
+        jobs.append(Job("purge verification links", timedelta(hours=1), verification.purge))
     if mailer:
         emails = ExpiryNoticeEmails(database, mailer, now)
         jobs.append(Job("send email", timedelta(minutes=1), emails.send))

@@ -23,5 +23,5 @@ def purge(config: Config) -> Purged:
     """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
-        RateCounts(services.database, services.now).clean()
-        return Purged(services.idempotency.clean(), Usage(services.database).recount())
+        RateCounts(services.database, services.now).purge()
+        return Purged(services.idempotency.purge(), Usage(services.database).recount())

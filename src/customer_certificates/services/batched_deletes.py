@@ -2,10 +2,25 @@
 
 from typing import Any
 
-from ..gateways.database import EVERYBODY, Database
+from sqlalchemy import delete, select
+
+from ..gateways.database import EVERYBODY, Database, int_param
 from ..gateways.database.prepared import Prepared
 
 _AT_ONCE = 1000
+
+
+def removal_of_oldest(key: Any, condition: Any, order: Any) -> Any:
+    """Deletes the first `limit` rows of the table of the column `key` that meet the condition."""
+    # Two transactions that delete the same rows must not wait for one another.
+    oldest = (
+        select(key)
+        .where(condition)
+        .order_by(order)
+        .limit(int_param("limit"))
+        .with_for_update(skip_locked=True)
+    )
+    return delete(key.class_).where(key.in_(oldest)).returning(key)
 
 
 def remove_in_batches(database: Database, statement: Prepared, **values: Any) -> int:

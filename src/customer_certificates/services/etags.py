@@ -23,7 +23,7 @@ class Tags(frozenset[str]):
 
     def admit_content(self, tag: str) -> bool:
         """Returns whether they have `tag`, or a tag of `detailed` that begins with it."""
-        return self.admit(tag) or any(one.partition("-")[0] == tag for one in self)
+        return self.admit(tag) or any(own.partition("-")[0] == tag for own in self)
 
 
 def tag_of(body: bytes) -> str:

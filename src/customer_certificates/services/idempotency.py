@@ -7,14 +7,14 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from ..errors import Conflict, Finding, Invalid
 from ..gateways.database import BoundStatement, Database, Locked, Transaction
 from ..gateways.database.prepared import Row
 from ..gateways.database.sql_functions import replacing
 from ..models import IdempotencyRecord, User
-from .batched_deletes import remove_in_batches
+from .batched_deletes import removal_of_oldest, remove_in_batches
 from .principal import Principal
 from .quotas.limits import require
 
@@ -81,7 +81,9 @@ class IdempotencyStore:
             Reply._fields,
         )
         self._count = database.prepare(_count())
-        self._remove = database.prepare(_remove())
+        self._remove = database.prepare(
+            removal_of_oldest(IdempotencyRecord.name, _EXPIRED, IdempotencyRecord.kept_at)
+        )
 
     def request(self, principal: Principal, path: str, key: str) -> IdempotentRequest:
         """Returns the idempotent request of `principal` with the key `key`."""
@@ -89,7 +91,7 @@ class IdempotencyStore:
         name = sha256(msgspec.json.encode([who, path, key])).digest()
         return _KeyedRequest(self, name, key.encode(), principal.user_id)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes records older than 24 hours, and returns their number."""
         return remove_in_batches(self.database, self._remove, **self.times())
 
@@ -136,14 +138,10 @@ class _KeyedRequest(IdempotentRequest):
     def claim(self, session: Transaction) -> None:
         """Raises the errors of `begin`, or Conflict if the same request is running."""
         times = self._store.times()
-        values = {
-            "name": self._name,
-            "digest": self._digest,
-            "kept_at": times["expired"] + KEPT_FOR,
-            "user_id": self._user_id,
-        }
+        columns = {"name": self._name, "digest": self._digest, "user_id": self._user_id}
+        kept_at = times["expired"] + KEPT_FOR
         try:
-            claimed = session.run_if_free(self._store.claim, **values, **times)
+            claimed = session.run_if_free(self._store.claim, **columns, kept_at=kept_at, **times)
         except Locked:
             raise _still_running() from None
         if not claimed:
@@ -174,17 +172,14 @@ class _KeyedRequest(IdempotentRequest):
         for digest, *reply in rows:
             if hmac.compare_digest(digest, self._digest):
                 raise Replayed(Reply(*reply))
-            raise Invalid(
-                "This Idempotency-Key was used for another request in the last 24 hours.",
-                errors=[
-                    Finding(
-                        "idempotency_key_reused",
-                        "Idempotency-Key",
-                        "Idempotency-Key repeats the key of another request.",
-                        "Use a new random UUID for each new request.",
-                    )
-                ],
+            reused = Finding(
+                "idempotency_key_reused",
+                "Idempotency-Key",
+                "Idempotency-Key repeats the key of another request.",
+                "Use a new random UUID for each new request.",
             )
+            detail = "This Idempotency-Key was used for another request in the last 24 hours."
+            raise Invalid(detail, errors=[reused])
 
 
 def _find() -> Any:
@@ -206,32 +201,12 @@ def _count() -> Any:
     return select(User.quotas, records.scalar_subquery()).where(User.id == user_id)
 
 
-def _remove() -> Any:
-    oldest = (
-        select(IdempotencyRecord.name)
-        .where(_EXPIRED)
-        .order_by(IdempotencyRecord.kept_at)
-        .limit(bindparam("limit", type_=BigInteger))
-        # Two transactions that delete the same records must not wait for one another.
-        .with_for_update(skip_locked=True)
-    )
-    return (
-        delete(IdempotencyRecord)
-        .where(IdempotencyRecord.name.in_(oldest))
-        .returning(IdempotencyRecord.name)
-    )
-
-
 def _still_running() -> Conflict:
-    return Conflict(
-        "A request with this Idempotency-Key is still running.",
-        errors=[
-            Finding(
-                "idempotency_key_in_use",
-                "Idempotency-Key",
-                "Idempotency-Key repeats the key of a request that has not finished.",
-                "Retry after the delay in Retry-After, with the same key.",
-            )
-        ],
-        retry_after=1,
+    in_use = Finding(
+        "idempotency_key_in_use",
+        "Idempotency-Key",
+        "Idempotency-Key repeats the key of a request that has not finished.",
+        "Retry after the delay in Retry-After, with the same key.",
     )
+    detail = "A request with this Idempotency-Key is still running."
+    return Conflict(detail, errors=[in_use], retry_after=1)

@@ -83,3 +83,7 @@ class Principal:
     target_user: UserSnapshot | None = None
     terminator_scope: TerminatorScope = ALL
     password_hash: str | None = field(default=None, repr=False)
+
+
+# The background worker.
+WORKER = Principal("command", "worker", "")

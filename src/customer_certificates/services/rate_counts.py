@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, select
+from sqlalchemy import bindparam, case, select
 from sqlalchemy.dialects import postgresql
 
-from ..gateways.database import EVERYBODY, Database, Transaction
+from ..gateways.database import EVERYBODY, Database, Transaction, time_param
 from ..gateways.database.prepared import Prepared, Row
 from ..models import RateCount
-from .batched_deletes import remove_in_batches
+from .batched_deletes import removal_of_oldest, remove_in_batches
 
 
 class Rate(NamedTuple):
@@ -31,7 +31,7 @@ class RateCounts:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        has_ended: Any = RateCount.ends_at <= bindparam("now", type_=DateTime(timezone=True))
+        has_ended: Any = RateCount.ends_at <= time_param("now")
         self._add = database.prepare(_addition(has_ended), ("name", "number", "ends_at"))
         self._find = database.prepare(
             select(RateCount.number, RateCount.ends_at).where(
@@ -39,15 +39,8 @@ class RateCounts:
             ),
             tenant=None,
         )
-        oldest = (
-            select(RateCount.name)
-            .where(has_ended)
-            .order_by(RateCount.ends_at)
-            .limit(bindparam("limit", type_=BigInteger))
-            .with_for_update(skip_locked=True)
-        )
         self._remove = database.prepare(
-            delete(RateCount).where(RateCount.name.in_(oldest)).returning(RateCount.name)
+            removal_of_oldest(RateCount.name, has_ended, RateCount.ends_at)
         )
 
     def add(self, session: Transaction, rates: Sequence[Rate]) -> int | None:
@@ -70,7 +63,7 @@ class RateCounts:
         rows = self._find(of_name=rate.name, now=now)
         return _delay([rate._replace(limit=rate.limit - 1)], [rows], now)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes counts of past windows, and returns their number. Raises Unavailable."""
         return remove_in_batches(self._database, self._remove, now=self._now())
 

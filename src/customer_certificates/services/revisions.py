@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import DateTime, and_, bindparam, case, func, select, update
+from sqlalchemy import and_, bindparam, case, func, select, update
 
 from ..errors import user_not_found
-from ..gateways.database import Database, Transaction
+from ..gateways.database import Database, Transaction, time_param
 from ..gateways.database.prepared import Prepared
 from ..models import NEVER, Certificate, User, new_revision
 from .principal import UserSnapshot
@@ -76,27 +76,27 @@ class Revisions:
             raise user_not_found(user_id)
 
     def added(
-        self, user_id: int, content: Mapping[str, Any], more: Use | None = None
+        self, user_id: int, content: Mapping[str, Any], increase: Use | None = None
     ) -> tuple[Prepared, dict[str, Any]]:
         """Returns the statement for a new revision after a certificate with these DATES was added.
 
-        It locks the user's row, and returns a row if the user exists. With `more`, it adds to the
-        user's counters. The row is then the user's id, and the columns for usage.require_room.
+        It locks the user's row, and returns a row if the user exists. With `increase`, it adds to
+        the user's counters. The row is then the user's id, and the columns for usage.require_room.
         """
         begin, end, serve_begin, serve_end = (content[name] for name in DATES)
         changes = [begin, end and _after(end), serve_begin, serve_end and _after(serve_end)]
         if begin and end and begin > end:
             # It never becomes valid, and counts as expired from its end on.
             changes = [changes[1]]
-        instants = sorted({one for one in changes if one})
+        instants = sorted({change for change in changes if change})
         values = {
             "user_id": user_id,
             "revision": new_revision(),
             "now": self._now(),
             **dict(zip_longest(_CHANGES, instants)),
         }
-        if more is not None:
-            return self._replace_and_count, values | added(more)
+        if increase is not None:
+            return self._replace_and_count, values | added(increase)
         return self._replace_with_dates, values
 
     def _bring_up_to_date(self, user_id: int, now: datetime) -> None:
@@ -120,11 +120,11 @@ def _dates() -> dict[Any, Any]:
     `statuses_as_of` never decreases, though the clocks of servers differ, and the next change is
     computed from it.
     """
-    now, *changes = (bindparam(name, type_=DateTime(timezone=True)) for name in ("now", *_CHANGES))
+    now, *changes = (time_param(name) for name in ("now", *_CHANGES))
     nothing_passed = and_(User.statuses_change_at > now, User.statuses_as_of < now)
     as_of = case((nothing_passed, now), else_=User.statuses_as_of)
     change_at = User.statuses_change_at
-    are_next = [(and_(one > as_of, one < change_at), one) for one in changes]
+    are_next = [(and_(change > as_of, change < change_at), change) for change in changes]
     return {User.statuses_as_of: as_of, change_at: case(*are_next, else_=change_at)}
 
 
@@ -133,10 +133,12 @@ def _next_change_of_all(session: Transaction, user_id: int, now: datetime) -> da
     ends = (Certificate.not_after, Certificate.serve_not_after)
     first, second, *expiries = session.execute(
         select(
-            *(func.min(case((one > now, one))) for one in begins),
-            *(func.min(case((one >= now, one))) for one in ends),
+            *(func.min(case((column > now, column))) for column in begins),
+            *(func.min(case((column >= now, column))) for column in ends),
         ).where(Certificate.user_id == user_id)
     ).one()
     return min(
-        first or NEVER, second or NEVER, *(_after(one) if one else NEVER for one in expiries)
+        first or NEVER,
+        second or NEVER,
+        *(_after(expiry) if expiry else NEVER for expiry in expiries),
     )

@@ -1,8 +1,12 @@
 """Descriptions of fields, for the API description."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 from msgspec import Meta
+
+Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Time = Annotated[datetime, Meta(tz=True)]
 
 
 def doc(description: str, *examples: Any, **constraints: Any) -> Meta:

@@ -226,7 +226,7 @@ def test_a_link_expires_after_a_day(
     assert closed.simulate_post(link).status_code == 404
     assert not is_verified(user)
     worker.now += 49 * HOUR
-    worker.mails().clean()
+    worker.mails().purge()
     with database.begin(EVERYBODY) as session:
         assert session.scalars(sa.select(EmailVerificationLink)).all() == []
 

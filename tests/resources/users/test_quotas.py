@@ -437,11 +437,11 @@ def test_registrations_of_a_network_are_limited(
 
     assert register(registering, other).status_code == 201
     counts = RateCounts(database, clock)
-    assert counts.clean() == 0
+    assert counts.purge() == 0
     clock.now += timedelta(hours=23)
     assert register(registering, same[0]).status_code == 201
     clock.now += timedelta(hours=1)
-    assert counts.clean() == 1, "the other network's; the first one's has begun anew"
+    assert counts.purge() == 1, "the other network's; the first one's has begun anew"
 
 
 def test_a_registration_that_fails_does_not_count(

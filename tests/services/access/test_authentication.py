@@ -37,7 +37,7 @@ from ...credentials import Made, make_token
 from ...factories import CHEAPEST_HASHES
 from ...ownership import hostnames_on
 from ...servers import start_valkey
-from ...tables import CALLER, NOW, add_certificates, add_users
+from ...tables import NOW, PRINCIPAL, add_certificates, add_users
 from ..conftest import Counter
 from ..users.test_password_hashing import WAIT_SECONDS, SlowPassword
 
@@ -163,7 +163,7 @@ def test_a_token_reads_no_row_of_another_user(door: Door, engine: sa.Engine) -> 
 @pytest.mark.one_backend
 def test_known_and_unknown_addresses_cost_the_same(door: Door, statements: Counter) -> None:
     """Both run the same number of statements, and hash one password."""
-    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     hashed: list[object] = []
     hashing: Callable[[Callable[[], Any]], Any] = door.passwords._run
 
@@ -185,7 +185,7 @@ def test_known_and_unknown_addresses_cost_the_same(door: Door, statements: Count
 
 @pytest.mark.one_backend
 def test_a_throttled_account_can_sign_in_after_15_minutes(door: Door) -> None:
-    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    user_id = door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, "Ada@example.com", f"192.0.2.{number}")
     with pytest.raises(TooManyRequests) as caught:
@@ -200,7 +200,7 @@ def test_a_throttled_account_can_sign_in_after_15_minutes(door: Door) -> None:
 
 
 def test_concurrent_sign_ins_are_limited_like_consecutive_ones(door: Door) -> None:
-    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
 
     def guess(number: int) -> bool:
         try:
@@ -218,7 +218,7 @@ def test_concurrent_sign_ins_are_limited_like_consecutive_ones(door: Door) -> No
 @pytest.mark.one_backend
 def test_a_sign_in_without_room_for_its_hash_is_not_counted(door: Door) -> None:
     """No room for another hash says nothing about this password."""
-    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    user_id = door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     with door.without_room():
         for _ in range(20):
             with pytest.raises(Unavailable):
@@ -228,7 +228,7 @@ def test_a_sign_in_without_room_for_its_hash_is_not_counted(door: Door) -> None:
 
 
 def test_a_sign_in_that_was_rejected_as_busy_is_not_counted(door: Door) -> None:
-    user_id = door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    user_id = door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     slow, network = SlowPassword(), copy_context()
     network.run(TENANT.set, "192.0.2.1")
     with patch.object(password_hashing, "_WAITING_OF_ONE", 0):
@@ -259,7 +259,7 @@ def test_a_sign_in_that_was_rejected_as_busy_is_not_counted(door: Door) -> None:
 def test_ipv6_addresses_of_a_network_share_a_limit(
     door: Door, one: str, other: str, same: bool
 ) -> None:
-    door.users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    door.users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     for number in range(5):
         fail(door, f"nobody{number}@example.com", one)
 

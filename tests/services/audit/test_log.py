@@ -18,7 +18,7 @@ from customer_certificates.services.audit.signed_heads import AuditHeads, Signed
 from customer_certificates.services.audit.verification import AuditVerification, Report
 from customer_certificates.services.principal import Principal
 
-from ...tables import CALLER, NOW
+from ...tables import NOW, PRINCIPAL
 
 SIGNER = Signer(new_key())
 VERIFIER = Verifier(SIGNER.public_pem)
@@ -43,7 +43,7 @@ class Day:
         with self.database.begin(EVERYBODY) as session:
             self.audit.record(
                 session,
-                caller if number % 3 else CALLER,
+                caller if number % 3 else PRINCIPAL,
                 ["certificate.upload", "certificate.activate", "user.change"][number % 3],
                 chain,
                 f"/users/{chain}/certificates/{number}" if number % 7 else None,

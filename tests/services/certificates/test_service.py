@@ -45,7 +45,7 @@ from ...factories import CHEAPEST_HASHES
 from ...ownership import hostnames_on
 from ...pki import authority
 from ...resources import base64_of, key_der, pem
-from ...tables import CALLER, NOW, add_certificates, add_users, dump
+from ...tables import NOW, PRINCIPAL, add_certificates, add_users, dump
 from ..conftest import Counter
 
 ALL = CertificateFilter(None, None, None, None, None, None, after=0, limit=100)
@@ -110,7 +110,7 @@ def users(database: Database) -> Iterator[Users]:
 
 
 def ids(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[int]:
-    _tag, page = listing.page(CALLER, user_id, wanted, NONE)
+    _tag, page = listing.page(PRINCIPAL, user_id, wanted, NONE)
     assert page is not None
     return [item["id"] for item in json.loads(page.body)]
 
@@ -120,7 +120,7 @@ def pages(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[lis
     found = []
     after: int | None = 0
     while after is not None:
-        _tag, page = listing.page(CALLER, user_id, wanted._replace(after=after), NONE)
+        _tag, page = listing.page(PRINCIPAL, user_id, wanted._replace(after=after), NONE)
         assert page is not None
         found.append([item["id"] for item in json.loads(page.body)])
         after = page.next_after
@@ -146,11 +146,11 @@ def test_a_warm_list_costs_one_statement(
     (owner,) = add_users(engine, 1)
     add_certificates(engine, owner, 100)
 
-    assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 2
+    assert len(statements(lambda: listing.page(PRINCIPAL, owner, ALL, NONE))) == 2
     for _ in range(3):
-        assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 1
-    tag, _page = listing.page(CALLER, owner, ALL, NONE)
-    assert len(statements(lambda: listing.page(CALLER, owner, ALL, Tags([tag])))) == 1
+        assert len(statements(lambda: listing.page(PRINCIPAL, owner, ALL, NONE))) == 1
+    tag, _page = listing.page(PRINCIPAL, owner, ALL, NONE)
+    assert len(statements(lambda: listing.page(PRINCIPAL, owner, ALL, Tags([tag])))) == 1
 
 
 @pytest.mark.parametrize("number", [1, 50])
@@ -168,54 +168,62 @@ def test_no_use_case_asks_once_for_each_row(
     (owner,) = add_users(engine, 1)
     add_certificates(engine, owner, number)
     names = [f"{place}.example.com" for place in range(number)]
-    first = certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None).id
+    first = certificates.upload(PRINCIPAL, owner, sent(CertificateUpload, *names), None).id
     email = users.get(owner).email
     again = ALL._replace(active=True, limit=1000)
     named = ALL._replace(hostname=names[0], trust="private", status="active")
     costs = {
         "show": lambda: certificates.get(owner, first),
-        "list": lambda: listing.page(CALLER, owner, ALL, NONE),
-        "list active": lambda: listing.page(CALLER, owner, again, NONE),
-        "find": lambda: listing.page(CALLER, owner, named, NONE),
-        "check": lambda: certificates.check(CALLER, owner, sent(CertificateCheck, *names), first),
+        "list": lambda: listing.page(PRINCIPAL, owner, ALL, NONE),
+        "list active": lambda: listing.page(PRINCIPAL, owner, again, NONE),
+        "find": lambda: listing.page(PRINCIPAL, owner, named, NONE),
+        "check": lambda: certificates.check(
+            PRINCIPAL, owner, sent(CertificateCheck, *names), first
+        ),
         # Each write ends with three: the audit's chain is locked, an entry added, the chain's head
         # moved. Each event takes two: itself, and whom it is to be told to. The data key; the
         # revision, the same one, itself, its names, its intermediate, its key: on PostgreSQL in
         # three trips.
-        "upload": lambda: certificates.upload(CALLER, owner, sent(CertificateUpload, *names), None),
+        "upload": lambda: certificates.upload(
+            PRINCIPAL, owner, sent(CertificateUpload, *names), None
+        ),
         # The same, the lock of its names, the claims there are, how many are unproven, the
         # claims, whether others of the user's certificates are served for them from now on.
         "upload active": lambda: certificates.upload(
-            CALLER, owner, sent(CertificateUpload, *names, active=True), None
+            PRINCIPAL, owner, sent(CertificateUpload, *names, active=True), None
         ),
         # The user, it, its change, the lock of its names, the claims there are, the claims, the
         # revision.
-        "activate": lambda: certificates.set_active(CALLER, owner, first, Activation(True), None),
+        "activate": lambda: certificates.set_active(
+            PRINCIPAL, owner, first, Activation(True), None
+        ),
         "activate again": lambda: certificates.set_active(
-            CALLER, owner, first, Activation(True), None
+            PRINCIPAL, owner, first, Activation(True), None
         ),
         # The data key, the user, it, its intermediate, what it was, what it is, its key, the oldest
         # of what it was and of its keys, its names off and on, their lock, those freed, the
         # claims there are, the revision; how much it takes before and after, and what the user
         # stores then.
-        "replace": lambda: versions.replace(CALLER, owner, first, sent(Replacement, *names), None),
+        "replace": lambda: versions.replace(
+            PRINCIPAL, owner, first, sent(Replacement, *names), None
+        ),
         "show versions": lambda: versions.all(owner, first),
         # The same without an intermediate, and with the version that it goes back to and its key.
-        "roll back": lambda: versions.roll_back(CALLER, owner, first, Rollback(1), None),
+        "roll back": lambda: versions.roll_back(PRINCIPAL, owner, first, Rollback(1), None),
         # The user, it, whether it is served, its change, the lock of its names, those freed,
         # whether others cover them, the revision.
         "deactivate": lambda: certificates.set_active(
-            CALLER, owner, first, Activation(False), None
+            PRINCIPAL, owner, first, Activation(False), None
         ),
-        "delete": lambda: certificates.delete(CALLER, owner, first, None),
+        "delete": lambda: certificates.delete(PRINCIPAL, owner, first, None),
         "show user": lambda: users.get(owner),
         "list users": lambda: users.page(None, 0, 1000),
         "find user": lambda: users.page(email, 0, 1000),
-        "change user": lambda: users.change(CALLER, owner, UserChanges(name="Ada"), None),
-        "register": lambda: users.register(CALLER, NewUser("Ada", "ada@example.com", "x")),
+        "change user": lambda: users.change(PRINCIPAL, owner, UserChanges(name="Ada"), None),
+        "register": lambda: users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x")),
         "sign in": lambda: users.sign_in("ada@example.com", "x"),
         # Two of them end the user's contests; on PostgreSQL, two more set the identity for that.
-        "delete user": lambda: users.delete(CALLER, owner, None),
+        "delete user": lambda: users.delete(PRINCIPAL, owner, None),
     }
 
     assert {name: count(work) for name, work in costs.items()} == {
@@ -251,7 +259,7 @@ def test_names_are_claimed_while_statistics_are_those_of_empty_tables(
     # Of a table that never had a row, it assumes that there are some.
     (gone,) = add_users(engine, 1)
     add_certificates(engine, gone, 100)
-    certificates.upload(CALLER, gone, sent(CertificateUpload, "a.example", active=True), None)
+    certificates.upload(PRINCIPAL, gone, sent(CertificateUpload, "a.example", active=True), None)
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM users"))
         tables = "certificates, certificate_hostnames, hostname_claims"
@@ -261,7 +269,7 @@ def test_names_are_claimed_while_statistics_are_those_of_empty_tables(
     names = [f"{place}.example.com" for place in range(50)]
 
     uploaded = certificates.upload(
-        CALLER, owner, sent(CertificateUpload, *names, active=True), None
+        PRINCIPAL, owner, sent(CertificateUpload, *names, active=True), None
     )
 
     assert uploaded.active
@@ -272,15 +280,15 @@ def test_uploads_go_on_after_refused_requests(
 ) -> None:
     """What a driver prepares by itself, and drops when a transaction is rolled back, is its own."""
     (owner,) = add_users(engine, 1)
-    first = certificates.upload(CALLER, owner, an_upload(), None).id
+    first = certificates.upload(PRINCIPAL, owner, an_upload(), None).id
     for active in [True, False] * 5:
-        certificates.set_active(CALLER, owner, first, Activation(active), None)
+        certificates.set_active(PRINCIPAL, owner, first, Activation(active), None)
     for _ in range(4):
         with pytest.raises(NotFound):
-            certificates.delete(CALLER, owner, first + 1000, None)
+            certificates.delete(PRINCIPAL, owner, first + 1000, None)
 
     for _ in range(4):
-        certificates.upload(CALLER, owner, an_upload(), None)
+        certificates.upload(PRINCIPAL, owner, an_upload(), None)
     assert len(ids(listing, owner, ALL)) == 5
 
 
@@ -346,7 +354,7 @@ def test_a_large_page_is_not_kept_and_right_each_time(
     added = add_certificates(engine, owner, 3, body="x" * MIB)
 
     for _ in range(2):
-        assert len(statements(lambda: listing.page(CALLER, owner, ALL, NONE))) == 2
+        assert len(statements(lambda: listing.page(PRINCIPAL, owner, ALL, NONE))) == 2
     assert ids(listing, owner, ALL) == added
 
 
@@ -354,19 +362,19 @@ def test_a_list_is_new_after_each_write(
     certificates: Certificates, listing: Listing, engine: sa.Engine
 ) -> None:
     owner, stranger = add_users(engine, 2)
-    strangers_tag, _ = listing.page(CALLER, stranger, ALL, NONE)
-    tags = [listing.page(CALLER, owner, ALL, NONE)[0]]
-    first = certificates.upload(CALLER, owner, an_upload(), None).id
-    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
+    strangers_tag, _ = listing.page(PRINCIPAL, stranger, ALL, NONE)
+    tags = [listing.page(PRINCIPAL, owner, ALL, NONE)[0]]
+    first = certificates.upload(PRINCIPAL, owner, an_upload(), None).id
+    tags.append(listing.page(PRINCIPAL, owner, ALL, NONE)[0])
     assert ids(listing, owner, ALL) == [first]
-    certificates.set_active(CALLER, owner, first, Activation(True), None)
-    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
-    certificates.delete(CALLER, owner, first, None)
-    tags.append(listing.page(CALLER, owner, ALL, NONE)[0])
+    certificates.set_active(PRINCIPAL, owner, first, Activation(True), None)
+    tags.append(listing.page(PRINCIPAL, owner, ALL, NONE)[0])
+    certificates.delete(PRINCIPAL, owner, first, None)
+    tags.append(listing.page(PRINCIPAL, owner, ALL, NONE)[0])
 
     assert ids(listing, owner, ALL) == []
     assert len(set(tags)) == 4
-    assert listing.page(CALLER, stranger, ALL, NONE)[0] == strangers_tag
+    assert listing.page(PRINCIPAL, stranger, ALL, NONE)[0] == strangers_tag
 
 
 def test_a_refused_write_changes_nothing(certificates: Certificates, engine: sa.Engine) -> None:
@@ -376,17 +384,17 @@ def test_a_refused_write_changes_nothing(certificates: Certificates, engine: sa.
     other = Tags(["other"])
 
     with pytest.raises(PreconditionFailed):
-        certificates.upload(CALLER, owner, an_upload(), other)
+        certificates.upload(PRINCIPAL, owner, an_upload(), other)
     with pytest.raises(PreconditionFailed):
-        certificates.set_active(CALLER, owner, first, Activation(False), other)
+        certificates.set_active(PRINCIPAL, owner, first, Activation(False), other)
     with pytest.raises(PreconditionFailed):
-        certificates.delete(CALLER, owner, first, other)
+        certificates.delete(PRINCIPAL, owner, first, other)
     with pytest.raises(NotFound):
-        certificates.upload(CALLER, stranger + 1000, an_upload(), None)
+        certificates.upload(PRINCIPAL, stranger + 1000, an_upload(), None)
     with pytest.raises(NotFound):
-        certificates.set_active(CALLER, stranger, first, Activation(False), None)
+        certificates.set_active(PRINCIPAL, stranger, first, Activation(False), None)
     with pytest.raises(NotFound):
-        certificates.delete(CALLER, stranger, first, None)
+        certificates.delete(PRINCIPAL, stranger, first, None)
     assert dump(engine) == before
 
 
@@ -394,8 +402,8 @@ def test_no_id_is_used_twice(certificates: Certificates, engine: sa.Engine) -> N
     (owner,) = add_users(engine, 1)
     used: list[int] = []
     for _ in range(5):
-        used.append(certificates.upload(CALLER, owner, an_upload(), None).id)
-        certificates.delete(CALLER, owner, used[-1], None)
+        used.append(certificates.upload(PRINCIPAL, owner, an_upload(), None).id)
+        certificates.delete(PRINCIPAL, owner, used[-1], None)
 
     assert used == sorted(set(used))
 
@@ -421,7 +429,7 @@ def test_a_list_is_read_by_an_index(
     """On SQLite; on PostgreSQL a plan depends on how much there is: `make bench` shows it."""
     (owner,) = add_users(engine, 1)
     found = ALL._replace(**wanted)
-    _revision, page = statements(lambda: listing.page(CALLER, owner, found, NONE))
+    _revision, page = statements(lambda: listing.page(PRINCIPAL, owner, found, NONE))
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             plan = connection.exec_driver_sql(

@@ -29,7 +29,7 @@ from ...factories import a_pair
 
 ROOTS = a_pair("nobody.example").body.encode()
 DOMAIN = "challenges.test"
-_CALLER = Principal("operator", "1", "")
+_PRINCIPAL = Principal("operator", "1", "")
 
 
 class Parts:
@@ -73,14 +73,14 @@ class Parts:
         )
 
     def create(self, user_id: int, hostname: str) -> ChallengeView:
-        view, _ = self.challenges.create(_CALLER, user_id, hostname)
+        view, _ = self.challenges.create(_PRINCIPAL, user_id, hostname)
         return view
 
     def verify(self, user_id: int, hostname: str) -> ChallengeView:
-        return self.challenges.verify(_CALLER, user_id, hostname)
+        return self.challenges.verify(_PRINCIPAL, user_id, hostname)
 
     def delete(self, user_id: int, hostname: str) -> None:
-        self.challenges.delete(_CALLER, user_id, hostname)
+        self.challenges.delete(_PRINCIPAL, user_id, hostname)
 
     def set_text(self, *views: ChallengeView) -> None:
         """Sets the TXT records of challenges for one name, and removes others there."""

@@ -663,18 +663,18 @@ def test_challenges_that_are_over_are_deleted_after_a_month(
     parts.prove(users[1], f"a.{name}")
     parts.create(users[2], name)
     clock.pass_by(29 * 24 * HOUR)
-    assert parts.contests.clean() == 0
+    assert parts.contests.purge() == 0
     with engine.begin() as connection:
         released = sa.delete(HostnameClaim).where(HostnameClaim.hostname == f"a.{name}")
         connection.execute(released)
     clock.pass_by(5 * 24 * HOUR)
 
-    assert parts.contests.clean() == 2
+    assert parts.contests.purge() == 2
     assert parts.challenges.get(users[0], name).state == "verified"
     for user_id, hostname in ((users[1], f"a.{name}"), (users[2], name)):
         with pytest.raises(NotFound):
             parts.challenges.get(user_id, hostname)
-    assert parts.contests.clean() == 0
+    assert parts.contests.purge() == 0
 
 
 def test_an_unreachable_incumbent_keeps_the_name(

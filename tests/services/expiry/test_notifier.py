@@ -16,7 +16,7 @@ from customer_certificates.services.expiry.notifier import Expiry
 from customer_certificates.services.expiry.upcoming import Expiring, ExpirySettings
 from customer_certificates.services.revisions import Revisions
 
-from ...tables import CALLER, add_certificates, add_users
+from ...tables import PRINCIPAL, add_certificates, add_users
 
 pytestmark = pytest.mark.one_backend
 
@@ -224,7 +224,7 @@ def test_an_expiry_that_is_no_longer_covered_is_notified(calendar: Calendar) -> 
 
 
 def set_thresholds(calendar: Calendar, thresholds: list[str] | None) -> None:
-    settings = calendar.expiring.set(CALLER, calendar.user, ExpirySettings(thresholds), None)
+    settings = calendar.expiring.set(PRINCIPAL, calendar.user, ExpirySettings(thresholds), None)
     assert settings == calendar.expiring.settings(calendar.user)
 
 

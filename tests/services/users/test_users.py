@@ -22,7 +22,7 @@ from customer_certificates.services.users.views import UserView
 
 from ...factories import CHEAPEST_HASHES
 from ...ownership import hostnames_on
-from ...tables import CALLER, NOW, add_certificates, add_users, dump
+from ...tables import NOW, PRINCIPAL, add_certificates, add_users, dump
 from .test_password_hashing import WAIT_SECONDS, SlowPassword
 
 pytestmark = pytest.mark.one_backend
@@ -63,14 +63,14 @@ def older_hash(password: str) -> str:
 
 
 def test_registered_at_the_time_that_was_given(users: Users) -> None:
-    user_id = users.register(CALLER, NewUser("Ada", "Ada@example.com", "x"))
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "Ada@example.com", "x"))
 
     assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", False, NOW)
 
 
 def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
-    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
-    users.register(CALLER, NewUser("Grace", "grace@example.com", "y"))
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
+    users.register(PRINCIPAL, NewUser("Grace", "grace@example.com", "y"))
     before = dump(engine)
 
     assert signed_in(users, "ada@example.com", "x") == user_id
@@ -82,7 +82,7 @@ def test_one_signs_in(users: Users, engine: sa.Engine) -> None:
 
 
 def test_the_older_systems_hash_is_replaced_at_the_sign_in(users: Users, engine: sa.Engine) -> None:
-    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     older = older_hash("an old password")
     set_hash(engine, user_id, older)
 
@@ -99,7 +99,7 @@ def test_the_older_systems_hash_is_replaced_at_the_sign_in(users: Users, engine:
 @pytest.mark.both_backends
 def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> None:
     """The change comes while the old password is checked, before its better hash is stored."""
-    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
     set_hash(engine, user_id, older_hash("an old password"))
     slow = SlowPassword("an old password")
     request = Thread(target=lambda: users.sign_in("ada@example.com", slow))
@@ -116,29 +116,29 @@ def test_a_password_changed_meanwhile_stays(users: Users, engine: sa.Engine) -> 
 
 
 def test_only_the_new_password_signs_in(users: Users) -> None:
-    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
-    users.change(CALLER, user_id, UserChanges(password="y"), None)
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
+    users.change(PRINCIPAL, user_id, UserChanges(password="y"), None)
 
     assert signed_in(users, "ada@example.com", "x") is None
     assert signed_in(users, "ada@example.com", "y") == user_id
 
 
 def test_a_refused_change_changes_nothing(users: Users, engine: sa.Engine) -> None:
-    user_id = users.register(CALLER, NewUser("Ada", "ada@example.com", "x"))
-    users.register(CALLER, NewUser("Grace", "grace@example.com", "x"))
+    user_id = users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x"))
+    users.register(PRINCIPAL, NewUser("Grace", "grace@example.com", "x"))
     before = dump(engine)
     changes = UserChanges(name="G", email="GRACE@example.com", password="y")
 
     with pytest.raises(Conflict):
-        users.change(CALLER, user_id, changes, None)
+        users.change(PRINCIPAL, user_id, changes, None)
     with pytest.raises(PreconditionFailed):
-        users.change(CALLER, user_id, UserChanges(name="G", password="y"), Tags(["other"]))
+        users.change(PRINCIPAL, user_id, UserChanges(name="G", password="y"), Tags(["other"]))
     with pytest.raises(NotFound):
-        users.change(CALLER, user_id + 1000, UserChanges(name="G", password="y"), None)
+        users.change(PRINCIPAL, user_id + 1000, UserChanges(name="G", password="y"), None)
     with pytest.raises(PreconditionFailed):
-        users.delete(CALLER, user_id, Tags(["other"]))
+        users.delete(PRINCIPAL, user_id, Tags(["other"]))
     with pytest.raises(NotFound):
-        users.delete(CALLER, user_id + 1000, None)
+        users.delete(PRINCIPAL, user_id + 1000, None)
     assert dump(engine) == before
 
 
@@ -147,9 +147,9 @@ def test_a_user_goes_with_every_certificate(users: Users, engine: sa.Engine) -> 
     owner, stranger = add_users(engine, 2)
     add_certificates(engine, owner, 20)
     kept = add_certificates(engine, stranger, 2)
-    users.delete(CALLER, owner, None)
+    users.delete(PRINCIPAL, owner, None)
 
     left = dump(engine)
     assert [row[0] for row in left["users"]] == [stranger]
     assert [row[0] for row in left["certificates"]] == kept
-    assert users.register(CALLER, NewUser("Ada", "ada@example.com", "x")) > stranger
+    assert users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x")) > stranger

@@ -35,7 +35,7 @@ from customer_certificates.services.webhooks.views import NewWebhook, WebhookCha
 
 from ...factories import an_upload
 from ...receiver import Receiver
-from ...tables import CALLER, add_users
+from ...tables import PRINCIPAL, add_users
 from ..challenges.parts import ROOTS
 
 pytestmark = pytest.mark.one_backend
@@ -121,7 +121,7 @@ class Told:
     def webhook(self, path: str = "/", user_id: int | None = None, **more: Any) -> int:
         """Creates an endpoint, by default of the owner, and returns its id."""
         new = NewWebhook(self.receiver.url + path, **more)
-        return self.webhooks.create(CALLER, user_id or self.owner, new).id
+        return self.webhooks.create(PRINCIPAL, user_id or self.owner, new).id
 
     def happen(
         self, certificate_id: int = 1, user_id: int | None = None, *, notify: bool = True
@@ -173,7 +173,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_event_is_signed_as_standard_webhooks_specifies(told: Told) -> None:
     new = NewWebhook(told.receiver.url + "/hook")
-    webhook = told.webhooks.create(CALLER, told.owner, new)
+    webhook = told.webhooks.create(PRINCIPAL, told.owner, new)
     event_id = told.happen()
     told.work()
     told.wait(lambda: bool(told.receiver.received))
@@ -225,8 +225,8 @@ def test_each_attempt_belongs_to_the_trace_of_the_request(told: Told, client: Te
 
 def test_both_secrets_sign_for_a_day(told: Told) -> None:
     new = NewWebhook(told.receiver.url)
-    webhook = told.webhooks.create(CALLER, told.owner, new)
-    later = told.webhooks.new_secret(CALLER, told.owner, webhook.id)
+    webhook = told.webhooks.create(PRINCIPAL, told.owner, new)
+    later = told.webhooks.new_secret(PRINCIPAL, told.owner, webhook.id)
     told.work()
     told.happen()
     told.wait(lambda: len(told.receiver.received) == 1)
@@ -241,7 +241,7 @@ def test_both_secrets_sign_for_a_day(told: Told) -> None:
 
 
 def test_subscriptions_select_events(told: Told) -> None:
-    operators = told.webhooks.create(CALLER, None, NewWebhook(told.receiver.url + "/all"))
+    operators = told.webhooks.create(PRINCIPAL, None, NewWebhook(told.receiver.url + "/all"))
     told.webhook("/own")
     told.webhook("/deleted", events=["certificate.deleted"])
     told.webhook("/strangers", told.stranger)
@@ -319,7 +319,7 @@ def test_after_ten_attempts_a_delivery_is_dead_until_it_is_redelivered(told: Tol
         (302, None, "ok")
     ] * 10
     told.receiver.answer = lambda _path: (200, "")
-    told.redelivery.redeliver(CALLER, told.owner, webhook, dead)
+    told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, dead)
     told.wait(lambda: told.statuses(webhook) == [(dead, "delivered", 1)])
     assert {one.headers["webhook-id"] for one in told.receiver.received} == {f"evt_{dead}"}
 
@@ -404,7 +404,7 @@ def test_an_endpoint_that_responds_gone_is_disabled(told: Told) -> None:
     told.happen(1)
     assert len(told.statuses(webhook)) == 2
     with pytest.raises(Conflict, match="disabled"):
-        told.redelivery.redeliver(CALLER, told.owner, webhook, first)
+        told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, first)
     told_of = msgspec.json.decode(told.receiver.received[-1].body)
     assert told_of["type"] == "webhook.disabled"
     assert told_of["data"] == {"user_id": told.owner, "webhook_id": webhook}
@@ -427,7 +427,7 @@ def test_an_endpoint_that_fails_for_days_is_disabled(
     assert told.state(webhook)[1] == "All deliveries have failed for days."
     told.receiver.answer = lambda _path: (200, "")
     changed = told.webhooks.change(
-        CALLER, told.owner, webhook, WebhookChanges(state="active"), None
+        PRINCIPAL, told.owner, webhook, WebhookChanges(state="active"), None
     )
     assert (changed.state, changed.reason, changed.failing_since) == ("active", None, None)
     told.happen()
@@ -437,7 +437,7 @@ def test_an_endpoint_that_fails_for_days_is_disabled(
 def test_events_during_a_pause_are_delivered_afterwards(told: Told) -> None:
     webhook = told.webhook()
     waiting = told.happen(1)
-    told.webhooks.change(CALLER, told.owner, webhook, WebhookChanges(state="paused"), None)
+    told.webhooks.change(PRINCIPAL, told.owner, webhook, WebhookChanges(state="paused"), None)
     told.work()
     events = [waiting, told.happen(1), told.happen(2)]
     later = told.webhook("/later")
@@ -445,7 +445,7 @@ def test_events_during_a_pause_are_delivered_afterwards(told: Told) -> None:
     told.wait(lambda: told.receiver.ids("/later") == [seen])
     assert told.receiver.ids() == []
 
-    told.webhooks.change(CALLER, told.owner, webhook, WebhookChanges(state="active"), None)
+    told.webhooks.change(PRINCIPAL, told.owner, webhook, WebhookChanges(state="active"), None)
     told.wait(lambda: len(told.receiver.ids()) == 4)
     assert sorted(told.receiver.ids()) == sorted([*events, seen])
     assert later
@@ -462,7 +462,7 @@ def test_a_replay_includes_events_from_before_the_endpoint(told: Told) -> None:
     # Before that, they are still being told.
     told.wait(lambda: {status for _, status, _ in told.statuses(webhook)} == {"delivered"})
 
-    replayed = told.redelivery.replay(CALLER, told.owner, webhook, Replay(0, events[-2]))
+    replayed = told.redelivery.replay(PRINCIPAL, told.owner, webhook, Replay(0, events[-2]))
     assert (replayed.count, replayed.last) == (3, None)
     told.wait(lambda: len(told.receiver.ids()) == 5)
     assert sorted(told.receiver.ids()[2:]) == events[:3]
@@ -480,16 +480,16 @@ def test_a_redelivery_waits_for_its_turn(told: Told) -> None:
         deliveries, _ = told.redelivery.page(told.owner, webhook, None, 0, 10)
         return [one.next_attempt_at is not None for one in deliveries]
 
-    told.redelivery.redeliver(CALLER, told.owner, webhook, events[1])
+    told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, events[1])
     assert dues() == [True, False, False]
     told.work()
     told.wait(lambda: told.receiver.ids() == events)
     told.rest()
-    told.redelivery.redeliver(CALLER, told.owner, webhook, events[2])
+    told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, events[2])
     assert dues() == [False, False, True]
-    told.redelivery.redeliver(CALLER, told.owner, webhook, events[0])
+    told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, events[0])
     assert dues() == [True, False, False]
-    told.redelivery.redeliver(CALLER, told.owner, webhook, events[0])
+    told.redelivery.redeliver(PRINCIPAL, told.owner, webhook, events[0])
     assert dues() == [True, False, False]
     told.work()
     told.wait(lambda: told.receiver.ids()[3:] == [events[0], events[2]])
@@ -525,11 +525,11 @@ def test_deliveries_that_were_stuck_at_a_resumption_are_released(told: Told) -> 
 def test_events_and_deliveries_are_purged_after_90_days(told: Told) -> None:
     webhook, pages = told.webhook(), EventPages(told.database, told.clock)
     told.happen()
-    assert pages.clean() == 0
+    assert pages.purge() == 0
     told.clock.ahead = timedelta(days=90, seconds=1)
     kept = told.happen()
 
-    assert pages.clean() == 1
+    assert pages.purge() == 1
     assert [view.id for view in pages.page(told.owner, 0, 10)[0]] == [kept]
     assert [event for event, _, _ in told.statuses(webhook)] == [kept]
 

@@ -2,6 +2,7 @@
 
 from .database import Database
 from .engines import migration_engine, shown_url
+from .parameters import int_param, text_param, time_param
 from .prepared import EVERYBODY, BoundStatement, Tenant
 from .transaction import ConstraintBroken, Locked, Transaction
 
@@ -13,6 +14,9 @@ __all__ = [
     "Locked",
     "Tenant",
     "Transaction",
+    "int_param",
     "migration_engine",
     "shown_url",
+    "text_param",
+    "time_param",
 ]

@@ -41,7 +41,9 @@ class Transaction(Session):
         scope: Prepared | None,
     ) -> None:
         """`scope` is the statement that sets the tenant. None: there is no row-level security."""
-        super().__init__(engine, expire_on_commit=False)
+        super().__init__(
+            engine, expire_on_commit=False, execution_options={"synchronize_session": False}
+        )
         self._driver = driver
         self._driver_connection = driver_connection
         self._scope = scope

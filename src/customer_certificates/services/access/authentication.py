@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, case, select
+from sqlalchemy import bindparam, case, select
 
 from ...crypto import token_format
 from ...errors import TooManyRequests, Unauthenticated, Unavailable
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param
 from ...models import Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit, Outcome
@@ -21,6 +21,8 @@ from .permissions import SCOPES
 from .token_usage import TokenUsage
 
 _NO_DIGEST = bytes(32)
+_TOKEN_COLUMNS = ("secret_sha256", "kind", "user_id", "scopes", "expires_at", "revoked_at")
+_TOKEN_COLUMNS += ("last_used_at", "user_ids", "hostnames")
 
 
 class Authentication:
@@ -125,19 +127,11 @@ def _token_and_user() -> Any:
 
     The user is not read if the token is another user's.
     """
-    target = bindparam("target_user_id", type_=BigInteger)
+    target = int_param("target_user_id")
     admitted = case((Token.user_id.is_(None), target), (Token.user_id == target, target))
     return (
         select(
-            Token.secret_sha256,
-            Token.kind,
-            Token.user_id,
-            Token.scopes,
-            Token.expires_at,
-            Token.revoked_at,
-            Token.last_used_at,
-            Token.user_ids,
-            Token.hostnames,
+            *(getattr(Token, name) for name in _TOKEN_COLUMNS),
             *(getattr(User, name) for name in UserSnapshot._fields),
         )
         .outerjoin_from(Token, User, User.id == admitted)

@@ -1,6 +1,7 @@
 """Counts recent failed sign-ins, by account and by address."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
@@ -17,15 +18,15 @@ _MOST_FAILURES_ALONE = 5
 Attempt = dict[str, Count]
 
 
+@dataclass(frozen=True, slots=True)
 class LoginThrottle:
     """Counts every attempt before the password is checked, and undoes it after success.
 
     Concurrent attempts are thus limited like consecutive ones.
     """
 
-    def __init__(self, counters: Counters, now: Callable[[], datetime]) -> None:
-        self._counters = counters
-        self._now = now
+    counters: Counters
+    clock: Callable[[], datetime]
 
     def begin(self, email: str, peer: str) -> Attempt:
         """Counts an attempt as if it had failed.
@@ -34,7 +35,7 @@ class LoginThrottle:
         """
         attempt = {}
         for name in (f"peer:{client_network(peer)}", f"account:{_digest(email_key(email))}"):
-            count = attempt[name] = self._counters.add(name, _WINDOW_SECONDS, self._now())
+            count = attempt[name] = self.counters.add(name, _WINDOW_SECONDS, self.clock())
             if count.number > (_MOST_FAILURES if count.shared else _MOST_FAILURES_ALONE):
                 raise TooManyRequests(
                     "Too many failed sign-ins for this account or from this address. "
@@ -46,7 +47,7 @@ class LoginThrottle:
     def undo(self, attempt: Attempt) -> None:
         """Removes the attempt from the count after a success."""
         for name, count in attempt.items():
-            self._counters.undo(name, count)
+            self.counters.undo(name, count)
 
 
 def _digest(email: str) -> str:

@@ -74,9 +74,9 @@ def require(permission: Permission, principal: Principal, user_id: int | None) -
         raise user_not_found(user_id)
 
 
-def require_may_grant(principal: Principal, *, wanted: bool) -> None:
-    """Raises Forbidden if `wanted` grants hostnames, and `principal` is no operator."""
-    if wanted and principal.kind == "user":
+def require_may_grant(principal: Principal, *, grants: bool) -> None:
+    """Raises Forbidden if the request grants hostnames, and `principal` is no operator."""
+    if grants and principal.kind == "user":
         raise Forbidden(
             "grant_hostnames requires an operator token. Omit it, and prove control of the "
             "hostnames by a challenge."

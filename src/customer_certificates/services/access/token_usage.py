@@ -4,10 +4,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
-from sqlalchemy import DateTime, bindparam, or_, update
+from sqlalchemy import bindparam, or_, update
 
 from ...errors import Unavailable
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, time_param
 from ...models import Token
 
 _PRECISION = timedelta(minutes=1)
@@ -22,8 +22,8 @@ class TokenUsage:
         self._database = database
         self._pending: dict[int, datetime] = {}
         self._closing = Event()
-        used = bindparam("used", type_=DateTime(timezone=True))
-        before = bindparam("before", type_=DateTime(timezone=True))
+        used = time_param("used")
+        before = time_param("before")
         self._write = database.prepare(
             update(Token)
             .where(

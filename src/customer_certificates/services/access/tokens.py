@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, not_, or_, select
+from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
 
 from ...crypto import token_format
 from ...crypto.token_format import TokenKind
 from ...errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import EVERYBODY, Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import Token, User
 from ...pki.names.hostnames import normalise
@@ -20,13 +20,11 @@ from ..audit.log import Audit, Outcome
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
-from ..schema import doc
+from ..schema import Id, Time, doc
 from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope
 
-_ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-_Time = Annotated[datetime, Meta(tz=True)]
 _Name = Annotated[Name, doc("The purpose of the token.", "backup of the web server")]
 _Kind = Annotated[
     TokenKind,
@@ -49,10 +47,10 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     scopes: Annotated[_Scopes, Meta(examples=[["certificates:read"]])] = []
     expires_in_days: Annotated[int, doc("How long the token is valid.", 90, ge=1, le=365)] = 90
     user_id: Annotated[
-        _ID | None, doc("The owner of a user token, if an operator creates it.", None)
+        Id | None, doc("The owner of a user token, if an operator creates it.", None)
     ] = None
     user_ids: Annotated[
-        Annotated[list[_ID], Meta(min_length=1, max_length=1000)] | None,
+        Annotated[list[Id], Meta(min_length=1, max_length=1000)] | None,
         doc("The users that a terminator serves. null: all.", None),
     ] = None
     hostnames: Annotated[
@@ -73,12 +71,12 @@ class TokenView(msgspec.Struct):
     hostnames: Annotated[
         list[str] | None, doc("The hostnames that a terminator serves. null: all.")
     ]
-    created_at: Annotated[_Time, doc("When the token was created.")]
-    expires_at: Annotated[_Time, doc("When the token expires.")]
+    created_at: Annotated[Time, doc("When the token was created.")]
+    expires_at: Annotated[Time, doc("When the token expires.")]
     last_used_at: Annotated[
-        _Time | None, doc("When the token was last used, to the minute. null: never.")
+        Time | None, doc("When the token was last used, to the minute. null: never.")
     ]
-    revoked_at: Annotated[_Time | None, doc("When the token was revoked. null: not revoked.")]
+    revoked_at: Annotated[Time | None, doc("When the token was revoked. null: not revoked.")]
     by_password: Annotated[
         bool, doc("true: created with the user's password. A change of the password revokes it.")
     ]
@@ -107,12 +105,12 @@ class Tokens:
         self._audit = audit
         self._now = now
         shown = [getattr(Token, name) for name in _SHOWN]
-        of_user: Any = bindparam("user_id", type_=BigInteger)
+        of_user = int_param("user_id")
         self._page = database.prepare(
             select(*shown)
             .where(or_(of_user.is_(None), Token.user_id == of_user), Token.id > bindparam("after"))
             .order_by(Token.id)
-            .limit(bindparam("limit", type_=BigInteger)),
+            .limit(int_param("limit")),
             tenant=None,
         )
 
@@ -250,11 +248,7 @@ def _require_room(session: Transaction, user_id: int, now: datetime) -> None:
     valid = session.execute(select(func.count()).where(of_user, Token.is_valid(now))).scalar_one()
     require_of(session, user_id, "tokens", valid + 1)
     dead = select(Token.id).where(of_user, not_(Token.is_valid(now))).order_by(Token.id.desc())
-    session.execute(
-        delete(Token)
-        .where(Token.id.in_(dead.offset(_DEAD)))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Token).where(Token.id.in_(dead.offset(_DEAD))))
 
 
 def _required(field: str, what: str) -> Finding:

@@ -63,7 +63,7 @@ def backward_heads(heads: Iterable[SignedHead]) -> list[Fault]:
     faults = []
     most: dict[int, SignedHead] = {}
     waiting: deque[SignedHead] = deque()
-    for head in sorted(heads, key=lambda one: one.at):
+    for head in sorted(heads, key=lambda head: head.at):
         limit = datetime.fromisoformat(head.at) - _ALLOWANCE
         while waiting and datetime.fromisoformat(waiting[0].at) <= limit:
             before = waiting.popleft()

@@ -60,7 +60,7 @@ class AuditExports:
         """Returns the newest export of each series."""
         with self._database.begin(EVERYBODY) as session:
             newest = session.scalars(select(AuditExport))
-            return {one.series: Recorded(one.number, one.hash) for one in newest}
+            return {export.series: Recorded(export.number, export.hash) for export in newest}
 
     def add(
         self,
@@ -98,7 +98,6 @@ class AuditExports:
                 update(AuditExport)
                 .where(AuditExport.series == series)
                 .values(number=number, hash=hash_of_file(content), at=at)
-                .execution_options(synchronize_session=False)
             )
         return written
 

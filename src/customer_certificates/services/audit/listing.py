@@ -1,9 +1,9 @@
 """Lists audit entries."""
 
-from sqlalchemy import BigInteger, bindparam, literal, or_, select
+from sqlalchemy import bindparam, literal, or_, select
 
 from ...errors import user_not_found
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...models import AuditEntry, AuditHead, User
 from ..pages import Page, page_of
 from .hash_chain import NOBODY
@@ -18,10 +18,10 @@ class AuditPages:
             select(*(getattr(AuditEntry, name) for name in SHOWN))
             .where(AuditEntry.chain == bindparam("chain"), AuditEntry.seq > bindparam("after"))
             .order_by(AuditEntry.seq)
-            .limit(bindparam("limit", type_=BigInteger)),
+            .limit(int_param("limit")),
             tenant="chain",
         )
-        chain = bindparam("chain", type_=BigInteger)
+        chain = int_param("chain")
         self._is_known = database.prepare(
             select(literal(True)).where(
                 or_(

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, insert, literal, select, true, update
+from sqlalchemy import BigInteger, bindparam, insert, literal, select, true, update
 
 from ...errors import Conflict, PreconditionFailed
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Tenant, Transaction
+from ...gateways.database import (
+    EVERYBODY,
+    BoundStatement,
+    Database,
+    Tenant,
+    Transaction,
+    text_param,
+    time_param,
+)
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_or_lock, items_of
 from ...models import AuditEntry, AuditHead
@@ -44,16 +52,9 @@ class PendingEntry:
         also: Sequence[BoundStatement] = (),
     ) -> None:
         """Adds the entry; see `Audit.record`. `changed`: whether the write changed anything."""
-        self.audit.record(
-            self.session,
-            self.principal,
-            self.action,
-            self.chain,
-            self.path,
-            outcome="done" if changed else "unchanged",
-            detail=detail,
-            also=also,
-        )
+        outcome: Outcome = "done" if changed else "unchanged"
+        what = (self.principal, self.action, self.chain, self.path)
+        self.audit.record(self.session, *what, outcome=outcome, detail=detail, also=also)
 
 
 class Audit:
@@ -176,21 +177,10 @@ class Audit:
         """
         ((seq, last_hash),) = head
         at = self._now()
-        entry = Entry(
-            chain,
-            seq + 1,
-            at,
-            principal.kind,
-            principal.token_id,
-            principal.user_id,
-            action,
-            object_path,
-            outcome,
-            principal.request_id,
-            principal.peer,
-            canonical(detail or {}),
-            last_hash,
-        )
+        actor = (principal.kind, principal.token_id, principal.user_id)
+        request = (principal.request_id, principal.peer)
+        what = (*actor, action, object_path, outcome, *request, canonical(detail or {}))
+        entry = Entry(chain, seq + 1, at, *what, last_hash)
         entry_hash = hash_of(entry)
         return [
             (self._add, {**entry._asdict(), "hash": entry_hash}),
@@ -211,7 +201,7 @@ class Audit:
             if refusal.retry_after is not None:
                 # The same request is still running, and is recorded itself.
                 raise
-            errors = (one for one in refusal.errors if one.severity == "error")
+            errors = (finding for finding in refusal.errors if finding.severity == "error")
             reasons = {finding.code for finding in errors} or {"precondition_failed"}
             detail = {"reasons": sorted(reasons)}
             with self._database.begin(chain or EVERYBODY) as session:
@@ -222,9 +212,9 @@ class Audit:
 
 
 def _lock_many() -> Any:
-    chains = items_of(bindparam("chains", type_=Text))
+    chains = items_of(text_param("chains"))
     number = chains.c.value.cast(BigInteger)
-    at = bindparam("at", type_=DateTime(timezone=True))
+    at = time_param("at")
     start = select(number, literal(0, BigInteger), literal(GENESIS), at).where(true())
     return (
         insert_or_lock(AuditHead, AuditHead.chain)
@@ -235,7 +225,7 @@ def _lock_many() -> Any:
 
 def _move_many() -> Any:
     """Advances each head to the entry that follows it."""
-    chains = items_of(bindparam("chains", type_=Text))
+    chains = items_of(text_param("chains"))
     return (
         update(AuditHead)
         .values(seq=AuditEntry.seq, hash=AuditEntry.hash, at=AuditEntry.at)
@@ -248,4 +238,4 @@ def _move_many() -> Any:
 
 
 def _texts(chains: Sequence[int]) -> str:
-    return canonical([str(one) for one in chains])
+    return canonical([str(chain) for chain in chains])

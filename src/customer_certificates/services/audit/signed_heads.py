@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, select
+from sqlalchemy import bindparam, select
 
 from ...crypto.ed25519 import Signer, Verifier
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...models import AuditHead
 from .hash_chain import canonical, time_of
 
@@ -41,7 +41,7 @@ class AuditHeads:
             select(AuditHead.chain, AuditHead.seq, AuditHead.hash)
             .where(AuditHead.chain > bindparam("after"), AuditHead.at >= bindparam("since"))
             .order_by(AuditHead.chain)
-            .limit(bindparam("limit", type_=BigInteger)),
+            .limit(int_param("limit")),
             tenant=None,
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, cast, select, true
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.prepared import Row
 from ...models import AuditEntry, AuditHead
 from .hash_chain import GENESIS, Entry, hash_of
@@ -38,18 +38,15 @@ class Report:
 
 
 class _Broken(Exception):  # noqa: N818
-    def __init__(self, seq: int, what: str) -> None:
-        super().__init__(seq, what)
-        self.seq = seq
-        self.what = what
+    """The number of an entry, and how it is at fault."""
 
 
 class AuditVerification:
     """Reads chains from their beginning. May run while the service runs."""
 
     def __init__(self, database: Database) -> None:
-        chain: Any = cast(bindparam("chain", type_=BigInteger), BigInteger)
-        limit = bindparam("limit", type_=BigInteger())
+        chain: Any = cast(int_param("chain"), BigInteger)
+        limit = int_param("limit")
         chains = select(chain.label("chain")).subquery()
         entries = (
             select(*(getattr(AuditEntry, name) for name in _COLUMNS))
@@ -70,7 +67,7 @@ class AuditVerification:
         both = [
             select(
                 select(column)
-                .where(column > bindparam("after", type_=BigInteger))
+                .where(column > int_param("after"))
                 .distinct()
                 .order_by(column)
                 .limit(limit)
@@ -101,7 +98,7 @@ class AuditVerification:
             try:
                 report.entries += self._read(number, signed.get(number, {}))
             except _Broken as broken:
-                report.faults.append(Fault(number, broken.seq, broken.what))
+                report.faults.append(Fault(number, *broken.args))
         return report
 
     def _all(self, signed: Iterable[int]) -> Iterator[int]:

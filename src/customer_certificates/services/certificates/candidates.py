@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, Text, and_, bindparam, case, select, union
+from sqlalchemy import Select, and_, case, select, union
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import array_of, ids_as_json, ids_of, names_of
 from ...models import Certificate, CertificateHostname, HostnameClaim, PrivateKey, UserDataKey
@@ -54,8 +54,8 @@ OWNED_NAMES = (
     .scalar_subquery()
 )
 
-_LIMIT: Any = bindparam("limit", type_=BigInteger)
-_NAMES: list[Any] = [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
+_LIMIT = int_param("limit")
+_NAMES: list[Any] = [text_param("hostname"), text_param("wildcard")]
 # Certificates of the exact hostname's owner first, then the newest.
 _ORDER = (case((HostnameClaim.hostname == _NAMES[0], 0), else_=1), Certificate.id.desc())
 

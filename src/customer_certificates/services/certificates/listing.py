@@ -4,23 +4,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    DateTime,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    case,
-    func,
-    select,
-    true,
-)
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 
 from ...errors import user_not_found
 from ...gateways.cache.page_cache import Page, PageCache
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, text_param, time_param
 from ...gateways.database.prepared import Prepared, Row
 from ...gateways.database.sql_functions import likely, size_of
 from ...models import Certificate, CertificateHostname, User
@@ -117,20 +105,17 @@ class Listing:
 
 
 _ACTIVE: ColumnElement[bool] = Certificate.__table__.c.active
-_USER_ID = bindparam("user_id", type_=BigInteger)
+_USER_ID = int_param("user_id")
 _COMPARED: dict[str, ColumnElement[bool]] = {
     "hostname": Certificate.id.in_(
         select(CertificateHostname.certificate_id).where(
             CertificateHostname.user_id == _USER_ID,
-            CertificateHostname.hostname.in_(
-                [bindparam("hostname", type_=Text), bindparam("wildcard", type_=Text)]
-            ),
+            CertificateHostname.hostname.in_([text_param("hostname"), text_param("wildcard")]),
         )
     ),
-    "expires_before": Certificate.not_after
-    < bindparam("expires_before", type_=DateTime(timezone=True)),
-    "fingerprint": Certificate.fingerprint_sha256 == bindparam("fingerprint", type_=Text),
-    "trust": Certificate.trust == bindparam("trust", type_=Text),
+    "expires_before": Certificate.not_after < time_param("expires_before"),
+    "fingerprint": Certificate.fingerprint_sha256 == text_param("fingerprint"),
+    "trust": Certificate.trust == text_param("trust"),
 }
 
 
@@ -166,11 +151,11 @@ def _page_of(conditions: list[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
         select(*columns.values())
         .where(
             Certificate.user_id == _USER_ID,
-            likely(Certificate.id > bindparam("after", type_=BigInteger)),
+            likely(Certificate.id > int_param("after")),
             *conditions,
         )
         .order_by(Certificate.id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
         .subquery()
     )
     return (

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ...gateways.database import Database, Transaction
 from ...models import Certificate
-from ..audit.log import Audit
+from ..audit.log import Audit, PendingEntry
 from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
@@ -46,17 +46,14 @@ class CertificateParts:
         certificate_id: int,
         expected: Tags | None,
         idempotent: IdempotentRequest,
-    ) -> Iterator[tuple[Transaction, Certificate]]:
-        """Begins the transaction of a change, and yields it with the locked certificate.
+    ) -> Iterator[tuple[Transaction, Certificate, PendingEntry]]:
+        """Begins the transaction of a change: yields it, the locked certificate, and the entry.
 
-        A rejection is recorded as a rejection of `action`. Raises NotFound, PreconditionFailed.
+        The block must add the entry last. Raises NotFound, PreconditionFailed.
         """
         path = certificate_path(user_id, certificate_id)
-        with (
-            self.audit.of_refusals(principal, action, user_id, path),
-            self.database.begin(user_id) as session,
-        ):
-            idempotent.claim(session)
+        write = self.audit.begin(principal, action, user_id, path, idempotent)
+        with write as (session, entry):
             certificate = locked_certificate(session, user_id, certificate_id)
             require_view(expected, view_of(certificate, self.clock()))
-            yield session, certificate
+            yield session, certificate, entry

@@ -32,10 +32,6 @@ def require_servable(certificate: Certificate, now: datetime) -> None:
     candidate = candidate_of_certificate(certificate)
     reason = why_not_servable(candidate, now)
     if reason and reason not in _IN_TIME:
-        finding = Finding(
-            "not_servable",
-            "active",
-            explained(candidate, reason),
-            "Replace the certificate, then activate it. Its findings explain the problem.",
-        )
+        hint = "Replace the certificate, then activate it. Its findings explain the problem."
+        finding = Finding("not_servable", "active", explained(candidate, reason), hint)
         raise Conflict("The certificate cannot be served; nothing was changed.", errors=[finding])

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Text, bindparam, select
+from sqlalchemy import select
 
 from ...errors import Conflict, Finding
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param, text_param
 from ...gateways.database.sql_functions import as_json, items_of, names_of
 from ...models import Certificate, CertificateHostname, PrivateKey, Serving, Terminator
 from ...pki.names.hostnames import wildcard_of
@@ -23,16 +23,16 @@ class ServedNames:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        names = items_of(bindparam("hostnames", type_=Text))
+        names = items_of(text_param("hostnames"))
         self._other_candidates = database.prepare(
             select(CertificateHostname.hostname, *DECIDING)
             .join(Certificate, Certificate.id == CertificateHostname.certificate_id)
             .outerjoin(PrivateKey, OF_KEY)
             .where(
-                CertificateHostname.user_id == bindparam("user_id", type_=BigInteger),
+                CertificateHostname.user_id == int_param("user_id"),
                 CertificateHostname.hostname.in_(select(names.c.value)),
                 Certificate.active,
-                Certificate.id != bindparam("certificate_id", type_=BigInteger),
+                Certificate.id != int_param("certificate_id"),
             )
         )
 
@@ -46,14 +46,11 @@ class ServedNames:
         """
         if allowed or not certificate.active:
             return
+        is_live = Terminator.seen_at >= self._now() - _LIVE
         live_reports = (
             select(Serving.version)
             .join(Terminator, Terminator.id == Serving.terminator_id)
-            .where(
-                Serving.certificate_id == certificate.id,
-                Serving.serves,
-                Terminator.seen_at >= self._now() - _LIVE,
-            )
+            .where(Serving.certificate_id == certificate.id, Serving.serves, is_live)
         )
         if session.scalar(live_reports.limit(1)) is None:
             return
@@ -78,9 +75,8 @@ class ServedNames:
 
 
 def _lost(name: str, field: str) -> Finding:
-    return Finding(
-        "hostnames_lost",
-        field,
-        f"{name} is served with this certificate, and no other active certificate is valid for it.",
-        "Activate another certificate for it first, or set allow_lost_hostnames to true.",
+    detail = (
+        f"{name} is served with this certificate, and no other active certificate is valid for it."
     )
+    hint = "Activate another certificate for it first, or set allow_lost_hostnames to true."
+    return Finding("hostnames_lost", field, detail, hint)

@@ -15,7 +15,7 @@ from ..hostnames.preview import Replaced
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.usage import Usage
-from .contents import certificate_not_found, certificate_path, content_of
+from .contents import certificate_not_found, content_of
 from .details import detail_of, with_serving
 from .parts import CertificateParts
 from .requests import Activation, CertificateCheck, CertificateUpload
@@ -59,7 +59,7 @@ class Certificates:
         `replaces` is the certificate that it would replace; None: it would be an additional one.
         Raises NotFound (no such user, or no such certificate to replace), Unavailable.
         """
-        require_may_grant(principal, wanted=upload.grant_hostnames)
+        require_may_grant(principal, grants=upload.grant_hostnames)
         parts = self._parts
         parts.revisions.current(user_id)
         replaced = self._replaced(user_id, replaces) if replaces else None
@@ -97,7 +97,7 @@ class Certificates:
         Unavailable, or Conflict: another user has a hostname, it could not be served at
         `activate_at`, or a quota is exceeded.
         """
-        require_may_grant(principal, wanted=upload.grant_hostnames)
+        require_may_grant(principal, grants=upload.grant_hostnames)
         activate_at = requested_time(upload.activate_at, self._parts.clock(), active=upload.active)
         result = self._parts.validation.accepted(user_id, upload.submission())
         with self._parts.audit.of_refusals(
@@ -131,29 +131,21 @@ class Certificates:
         Conflict: the user cannot claim a hostname, a hostname would be left without a certificate,
         or no server can serve the certificate and validation is enforced.
         """
-        require_may_grant(principal, wanted=activation.grant_hostnames)
+        require_may_grant(principal, grants=activation.grant_hostnames)
         action = "certificate.activate" if activation.active else "certificate.deactivate"
         is_grant = activation.active and activation.grant_hostnames
         parts = self._parts
         granted = parts.hostnames.granted() if is_grant else None
         statements: list[BoundStatement] = []
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             is_change = certificate.active != activation.active
             if is_change:
                 statements = self._switch(session, certificate, activation, granted)
             elif granted:
                 parts.hostnames.claim(session, user_id, certificate.hostnames, granted)
-            parts.audit.record(
-                session,
-                principal,
-                action,
-                user_id,
-                certificate_path(user_id, certificate_id),
-                outcome="done" if is_change or granted else "unchanged",
-                detail={"grant_hostnames": True} if granted else None,
-                also=statements,
-            )
+            detail = {"grant_hostnames": True} if granted else None
+            entry.add(detail, changed=is_change or granted is not None, also=statements)
             idempotent.save_response(session, None)
 
     def _switch(
@@ -209,7 +201,7 @@ class Certificates:
         """
         parts, action = self._parts, "certificate.delete"
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             self._served_names.require_kept(
                 session, certificate, "allow_lost_hostnames", allowed=allow_lost_hostnames
             )
@@ -223,11 +215,7 @@ class Certificates:
             statements = parts.events.calls("certificate.deleted", user_id, state)
             if certificate.active:
                 statements[:0] = parts.events.calls("certificate.deactivated", user_id, state)
-            path = certificate_path(user_id, certificate_id)
-            detail = {"fingerprint_sha256": certificate.fingerprint_sha256}
-            parts.audit.record(
-                session, principal, action, user_id, path, detail=detail, also=statements
-            )
+            entry.add({"fingerprint_sha256": certificate.fingerprint_sha256}, also=statements)
             idempotent.save_response(session, None)
 
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:

@@ -219,14 +219,8 @@ class Uploads:
         keys.require_stored(rows.data_keys)
         parts, user_id, certificate_id = self._parts, new.user_id, rows.certificate_id
         fingerprint = new.content["fingerprint_sha256"]
-        state = CertificateState(
-            certificate_id,
-            1,
-            new.active,
-            new.content["hostnames"],
-            new.content["not_after"],
-            fingerprint,
-        )
+        hostnames, not_after = new.content["hostnames"], new.content["not_after"]
+        state = CertificateState(certificate_id, 1, new.active, hostnames, not_after, fingerprint)
         kinds: dict[EventType, bool] = {
             "certificate.created": True,
             "certificate.activated": new.active,
@@ -285,13 +279,7 @@ def _view(new: NewCertificate, rows: _FirstRows, now: datetime) -> UploadView:
 def _with_duplicate(result: ValidationResult, duplicates: list[Row]) -> list[Finding]:
     findings = list(result.findings)
     if duplicates:
-        findings.append(
-            Finding(
-                "duplicate",
-                "body",
-                f"The same certificate is already stored, as certificate {duplicates[0][0]}.",
-                "Use the stored certificate, or keep both and delete an inactive one later.",
-                "warning",
-            )
-        )
+        detail = f"The same certificate is already stored, as certificate {duplicates[0][0]}."
+        hint = "Use the stored certificate, or keep both and delete an inactive one later."
+        findings.append(Finding("duplicate", "body", detail, hint, "warning"))
     return findings

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from ...errors import Finding
 from ...models import Certificate
@@ -28,77 +27,64 @@ from ...pki.submission import (
 )
 from ..etags import encode, tag_of
 from ..hostnames.preview import HostnameChanges
+from ..schema import doc
 
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
 _TIME = "2026-11-23T09:30:00Z"
 _PEM = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
 
-SERVABLE = Meta(description="Whether a server may serve it now, if it is active.", examples=[True])
-NOT_SERVABLE_REASON = Meta(
-    description="Why it cannot be served, as a code; `findings` explain it. unreadable: it could "
+SERVABLE = doc("Whether a server may serve it now, if it is active.", True)
+NOT_SERVABLE_REASON = doc(
+    "Why it cannot be served, as a code; `findings` explain it. unreadable: it could "
     "not be read. no_key: it has no usable private key. not_loadable: TLS servers cannot load it "
     "with its key. chain_expired, chain_not_yet_valid: an intermediate is not valid now."
 )
 _Trust = Annotated[
     Trust,
-    Meta(
-        description="public: it chains to a root that browsers trust. private: it chains to a "
+    doc(
+        "public: it chains to a root that browsers trust. private: it chains to a "
         "root that was uploaded with it. self_signed: it is signed by its own key. incomplete: an "
         "issuer is missing. unreadable: it could not be read.",
-        examples=["public"],
+        "public",
     ),
 ]
-_Active = Annotated[bool, Meta(description="Whether terminators may serve it.", examples=[True])]
-_Findings = Annotated[
-    list[Finding], Meta(description="Everything that validation found, errors first.")
-]
+_Active = Annotated[bool, doc("Whether terminators may serve it.", True)]
+_Findings = Annotated[list[Finding], doc("Everything that validation found, errors first.")]
 _Hostnames = Annotated[list[str], HOSTNAMES]
 _NotBefore = Annotated[datetime | None, NOT_BEFORE]
 _NotAfter = Annotated[datetime | None, NOT_AFTER]
 _Fingerprint = Annotated[str | None, FINGERPRINT]
-_ChainPem = Annotated[
-    str | None, Meta(description="The leaf, then its intermediates in order.", examples=[_PEM])
-]
+_ChainPem = Annotated[str | None, doc("The leaf, then its intermediates in order.", _PEM)]
 
 
 class PendingView(msgspec.Struct):
     """A scheduled cutover: from `activate_at` on, this version is served."""
 
-    version: Annotated[int, Meta(ge=1, description="The version that takes over.", examples=[2])]
-    activate_at: Annotated[
-        datetime, Meta(tz=True, description="When it takes over.", examples=[_TIME])
-    ]
+    version: Annotated[int, doc("The version that takes over.", 2, ge=1)]
+    activate_at: Annotated[datetime, doc("When it takes over.", _TIME, tz=True)]
     hostnames: _Hostnames
     not_before: _NotBefore
     not_after: _NotAfter
     fingerprint_sha256: _Fingerprint
-    findings: Annotated[list[Finding], Meta(description="What validation found at the upload.")]
+    findings: Annotated[list[Finding], doc("What validation found at the upload.")]
 
 
-_Pending = Annotated[
-    PendingView | None, Meta(description="The scheduled cutover. null: none is scheduled.")
-]
+_Pending = Annotated[PendingView | None, doc("The scheduled cutover. null: none is scheduled.")]
 
 
 class CertificateView(msgspec.Struct):
     """A certificate, without its private key. Values that could not be parsed are null."""
 
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    id: Annotated[int, doc("The certificate's id.", 1, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
     active: _Active
     status: Annotated[
-        Status,
-        Meta(
-            description="By its dates, if it is not valid now; otherwise by `active`.",
-            examples=["active"],
-        ),
+        Status, doc("By its dates, if it is not valid now; otherwise by `active`.", "active")
     ]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
-    version: Annotated[
-        int, Meta(ge=1, description="1 for the upload; each replacement adds 1.", examples=[1])
-    ]
+    version: Annotated[int, doc("1 for the upload; each replacement adds 1.", 1, ge=1)]
     trust: _Trust
     hostnames: _Hostnames
     subject: Annotated[str | None, SUBJECT]
@@ -110,51 +96,37 @@ class CertificateView(msgspec.Struct):
     signature_algorithm: Annotated[str | None, SIGNATURE_ALGORITHM]
     fingerprint_sha256: _Fingerprint
     spki_sha256: Annotated[str | None, SPKI]
-    findings: Annotated[
-        list[Finding], Meta(description="What validation found at the upload, errors first.")
-    ]
-    body: Annotated[
-        str, Meta(description="The certificates as PEM, or the unreadable text.", examples=[_PEM])
-    ]
-    chain: Annotated[
-        str | None, Meta(description="The chain, if it was uploaded separately.", examples=[None])
-    ]
+    findings: Annotated[list[Finding], doc("What validation found at the upload, errors first.")]
+    body: Annotated[str, doc("The certificates as PEM, or the unreadable text.", _PEM)]
+    chain: Annotated[str | None, doc("The chain, if it was uploaded separately.", None)]
     chain_pem: _ChainPem
     pending: _Pending
-    created_at: Annotated[
-        datetime, Meta(tz=True, description="When it was uploaded.", examples=[_TIME])
-    ]
-    updated_at: Annotated[
-        datetime, Meta(tz=True, description="When this version was uploaded.", examples=[_TIME])
-    ]
+    created_at: Annotated[datetime, doc("When it was uploaded.", _TIME, tz=True)]
+    updated_at: Annotated[datetime, doc("When this version was uploaded.", _TIME, tz=True)]
 
 
 class ServingView(msgspec.Struct):
     """A terminator that serves a certificate."""
 
-    terminator: Annotated[str, Meta(description="The terminator's name.", examples=["edge-1"])]
-    version: Annotated[int, Meta(ge=1, description="The version that it serves.", examples=[1])]
-    since: Annotated[
-        datetime, Meta(tz=True, description="When it first reported it.", examples=[_TIME])
-    ]
+    terminator: Annotated[str, doc("The terminator's name.", "edge-1")]
+    version: Annotated[int, doc("The version that it serves.", 1, ge=1)]
+    since: Annotated[datetime, doc("When it first reported it.", _TIME, tz=True)]
     verified: Annotated[
-        bool | None, Meta(description="Whether a probe received this version. null: not probed.")
+        bool | None, doc("Whether a probe received this version. null: not probed.")
     ]
 
 
 class CertificateDetail(CertificateView):
     """A certificate, and the terminators that serve it."""
 
-    serving: Annotated[
-        list[ServingView], Meta(description="The terminators that report that they serve it.")
-    ]
+    serving: Annotated[list[ServingView], doc("The terminators that report that they serve it.")]
 
 
 class UploadView(msgspec.Struct):
     """A stored certificate, and what validation found."""
 
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
+    id: Annotated[int, doc("The certificate's id.", 1, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
     active: _Active
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
@@ -170,18 +142,14 @@ class UploadView(msgspec.Struct):
 class CheckView(msgspec.Struct):
     """The certificate that an upload would store, and the changes that activation would make."""
 
-    accepted: Annotated[bool, Meta(description="Whether an upload of it would be stored.")]
+    accepted: Annotated[bool, doc("Whether an upload of it would be stored.")]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
     trust: _Trust
-    certificate: Annotated[
-        Leaf | None, Meta(description="The parsed certificate. null: it could not be read.")
-    ]
+    certificate: Annotated[Leaf | None, doc("The parsed certificate. null: it could not be read.")]
     chain_pem: _ChainPem
     findings: _Findings
-    hostnames: Annotated[
-        HostnameChanges, Meta(description="How its activation would change its hostnames.")
-    ]
+    hostnames: Annotated[HostnameChanges, doc("How its activation would change its hostnames.")]
 
 
 # The fields of a CertificateView that no column has, and columns that decide about them.

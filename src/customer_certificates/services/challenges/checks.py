@@ -6,15 +6,16 @@ Nothing here uses the database: a check takes seconds, and no transaction may wa
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from ...gateways.dns import Answer, Dns, Edge, LookupFailed
 from ...gateways.http_files import FileMissing, HttpFiles, TargetForbidden, TargetUnreachable
 from ...gateways.outbound_http.deadline import Deadline
 from ...gateways.outbound_http.url import Address
+from ..schema import doc
 
 LABEL = "_customer-certificates"
 WELL_KNOWN = "/.well-known/customer-certificates/"
@@ -30,21 +31,21 @@ Result = Literal["found", "missing", "unclear", "not_accepted"]
 class Seen(msgspec.Struct):
     """The result of a check by one method."""
 
-    method: Annotated[Method, Meta(description="The method that was checked.", examples=["txt"])]
+    method: Annotated[Method, doc("The method that was checked.", "txt")]
     result: Annotated[
         Result,
-        Meta(
-            description="found: it proves control of the hostname. missing: it does not exist. "
+        doc(
+            "found: it proves control of the hostname. missing: it does not exist. "
             "unclear: a resolver or the web server gave no usable answer, or resolvers disagree. "
             "not_accepted: this method cannot prove this hostname now.",
-            examples=["missing"],
+            "missing",
         ),
     ]
     detail: Annotated[
         str,
-        Meta(
-            description="What the check saw, in words.",
-            examples=[f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN."],
+        doc(
+            "What the check saw, in words.",
+            f"No TXT record at {LABEL}.a.org; resolver 9.9.9.9 answered NXDOMAIN.",
         ),
     ]
 
@@ -57,9 +58,7 @@ class Tokens(NamedTuple):
     http_token: str
 
 
-_RecordName = Annotated[
-    str, Meta(description="The name of the record.", examples=[f"{LABEL}.www.example.com"])
-]
+_RecordName = Annotated[str, doc("The name of the record.", f"{LABEL}.www.example.com")]
 
 
 class DnsRecord(msgspec.Struct):
@@ -67,11 +66,7 @@ class DnsRecord(msgspec.Struct):
 
     name: _RecordName
     value: Annotated[
-        str,
-        Meta(
-            description="The text of the record.",
-            examples=[f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e"],
-        ),
+        str, doc("The text of the record.", f"{_PREFIX}0f8fad5bd9cb469fa16570867728950e")
     ]
 
 
@@ -81,10 +76,7 @@ class AliasRecord(msgspec.Struct):
     name: _RecordName
     target: Annotated[
         str,
-        Meta(
-            description="The target of the record.",
-            examples=["7c9e6679742540de944be07fc1f90ae7.challenges.example.net"],
-        ),
+        doc("The target of the record.", "7c9e6679742540de944be07fc1f90ae7.challenges.example.net"),
     ]
 
 
@@ -93,14 +85,12 @@ class WebFile(msgspec.Struct):
 
     url: Annotated[
         str,
-        Meta(
-            description="The URL of the file.",
-            examples=[f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da"],
+        doc(
+            "The URL of the file.",
+            f"http://www.example.com{WELL_KNOWN}16fd2706-8baf-433b-82eb-8c7fada847da",
         ),
     ]
-    body: Annotated[
-        str, Meta(description="The content of the whole file. White space around it is ignored.")
-    ]
+    body: Annotated[str, doc("The content of the whole file. White space around it is ignored.")]
 
 
 class Records(NamedTuple):
@@ -131,16 +121,14 @@ class Checked(NamedTuple):
         return all(seen.result in ("missing", "not_accepted") for seen in self.seen)
 
 
+@dataclass(frozen=True, slots=True)
 class Checks:
     """Looks up records, and fetches files. Safe to use from any number of threads."""
 
-    def __init__(
-        self, dns: Dns, edge: Edge, files: HttpFiles, challenge_domain: str | None
-    ) -> None:
-        self._dns = dns
-        self._edge = edge
-        self._files = files
-        self._domain = challenge_domain
+    dns: Dns
+    edge: Edge
+    files: HttpFiles
+    challenge_domain: str | None
 
     def records(self, hostname: str, tokens: Tokens) -> Records:
         """Returns the records that prove `hostname`."""
@@ -148,10 +136,10 @@ class Checks:
         txt = cname = http = None
         if ip_address(hostname) is None and len(name) <= _MOST_CHARACTERS:
             txt = DnsRecord(name, f"{_PREFIX}{tokens.txt_token}")
-            if self._domain:
-                cname = AliasRecord(name, f"{tokens.cname_label}.{self._domain}")
+            if self.challenge_domain:
+                cname = AliasRecord(name, f"{tokens.cname_label}.{self.challenge_domain}")
         if not hostname.startswith("*."):
-            url = self._files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
+            url = self.files.url(hostname, f"{WELL_KNOWN}{tokens.http_token}")
             # A server that echoes the path in its response does not know the second part.
             http = WebFile(url, f"{tokens.http_token}.{tokens.txt_token}")
         return Records(txt, cname, http)
@@ -162,7 +150,7 @@ class Checks:
         `http_refused` says why a file is not accepted; None if it is.
         """
         records = self.records(hostname, tokens)
-        deadline = self._dns.deadline()
+        deadline = self.dns.deadline()
         seen: list[Seen] = []
         if txt := records.txt:
             seen.append(self._record("txt", txt.name, txt.value, deadline))
@@ -171,7 +159,7 @@ class Checks:
         file = None if _is_found(seen) else records.http
         addresses = _Addresses((), None, None)
         # Whether the hostname resolves to the edge targets is always recorded.
-        if file or self._edge.is_known:
+        if file or self.edge.is_known:
             addresses = self._addresses(hostname, deadline)
         if file:
             seen.append(self._http(hostname, file, addresses, http_refused))
@@ -180,7 +168,7 @@ class Checks:
     def _record(self, method: Method, name: str, expected: str, deadline: Deadline) -> Seen:
         kind: Literal["TXT", "CNAME"] = "TXT" if method == "txt" else "CNAME"
         try:
-            answers = self._dns.ask(name, kind, deadline)
+            answers = self.dns.ask(name, kind, deadline)
         except LookupFailed as error:
             return Seen(method, "unclear", f"The {kind} record at {name}: {error.detail}")
         return _result(method, name, expected.encode(), answers)
@@ -192,8 +180,8 @@ class Checks:
                 found = agreed = frozenset([address])
                 names = frozenset[str]()
             else:
-                names, found, agreed = self._dns.addresses(hostname, deadline)
-            is_edge = self._edge.has(names, found, deadline) if self._edge.is_known else None
+                names, found, agreed = self.dns.addresses(hostname, deadline)
+            is_edge = self.edge.has(names, found, deadline) if self.edge.is_known else None
         except LookupFailed as error:
             return _Addresses((), None, Seen("http", "unclear", error.detail))
         problem = None
@@ -218,7 +206,7 @@ class Checks:
             return addresses.problem
         path = file.url.partition("//")[2].partition("/")[2]
         try:
-            body = self._files.read(hostname, f"/{path}", addresses.agreed)
+            body = self.files.read(hostname, f"/{path}", addresses.agreed)
         except FileMissing as error:
             return Seen("http", "missing", f"No file at {file.url}: {error.detail}.")
         except TargetForbidden as error:

@@ -4,17 +4,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, bindparam, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import aliased
 
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param, time_param
 from ...models import HostnameChallenge, HostnameClaim
 from ..batched_deletes import remove_in_batches
 from ..hostnames.notices import HostnameNotices
 
 # How long a user can see an expired challenge.
 _KEPT = timedelta(days=30)
-_TIME = DateTime(timezone=True)
 
 
 class Contests:
@@ -57,10 +56,9 @@ class Contests:
                 update(HostnameChallenge)
                 .where(HostnameChallenge.id.in_(against))
                 .values(next_check_at=self._now())
-                .execution_options(synchronize_session=False)
             )
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes challenges that ended long ago, and returns their number. Raises Unavailable.
 
         Their random parts are never reused: each challenge has new ones.
@@ -81,7 +79,7 @@ def _removal() -> Any:
         .correlate(ended)
         .exists()
     )
-    before: Any = bindparam("before", type_=_TIME)
+    before = time_param("before")
     old = (
         select(ended.id)
         .where(
@@ -91,7 +89,7 @@ def _removal() -> Any:
             or_(ended.state != "verified", ~is_proven),
         )
         .order_by(ended.id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
     return (
         delete(HostnameChallenge)

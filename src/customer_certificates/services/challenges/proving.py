@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Text, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from ...errors import Conflict, Finding
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, text_param
 from ...models import HostnameChallenge, HostnameClaim, HostnameTransfer
 from ...pki.names.ownership import CHALLENGE, LAPSED, UNPROVEN, Claim, covering
 from ..audit.log import Audit
@@ -84,7 +84,7 @@ class Proving:
         self._now = now
         self._tokens = database.prepare(
             select(*(getattr(HostnameChallenge, name) for name in Tokens._fields)).where(
-                HostnameChallenge.hostname == bindparam("hostname", type_=Text),
+                HostnameChallenge.hostname == text_param("hostname"),
                 HostnameChallenge.user_id == bindparam("user_id"),
             ),
             tenant=None,
@@ -318,11 +318,12 @@ def _is_displaced(claim: Claim | None, user_id: int, now: datetime, *, has_faile
 
 
 def _too_many_transfers(hostname: str) -> Conflict:
-    finding = Finding(
-        "hostname_taken",
-        "hostname",
+    detail = (
         f"Challenges transferred {hostname} between users {_MOST_TRANSFERS} times within "
-        f"{_TRANSFERS_IN.days} days.",
-        f"Ask an operator to decide: PUT /hostnames/{hostname}.",
+        f"{_TRANSFERS_IN.days} days."
     )
-    return Conflict("The hostname changed owners too often; nothing was changed.", errors=[finding])
+    hint = f"Ask an operator to decide: PUT /hostnames/{hostname}."
+    return Conflict(
+        "The hostname changed owners too often; nothing was changed.",
+        errors=[Finding("hostname_taken", "hostname", detail, hint)],
+    )

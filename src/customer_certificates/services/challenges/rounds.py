@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import DateTime, Text, bindparam, func, null, select, update
+from sqlalchemy import bindparam, func, null, select, update
 
 from ...errors import Conflict, NotFound, Unavailable
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, text_param, time_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, items_of
 from ...models import HostnameChallenge, HostnameClaim
 from ..hostnames.notices import HostnameNotices
-from ..principal import Principal
+from ..principal import WORKER
 from ..user_lock import lock_user
 from .checks import Tokens
 from .limits import CheckLimits
@@ -31,9 +31,7 @@ _MOST_READ = 100
 LEASE = timedelta(minutes=3)
 # How many consecutive checks must miss a claim's proof before its user is notified.
 _MISSED = 3
-_WORKER = Principal("command", "worker", "")
 
-_TIME = DateTime(timezone=True)
 _log = logging.getLogger(__name__)
 
 
@@ -56,9 +54,9 @@ class _ClaimStatements:
 
     def __init__(self, database: Database) -> None:
         self.due = database.prepare(_due_claims(), tenant=None)
-        until: Any = bindparam("until", type_=_TIME)
-        now_: Any = bindparam("now", type_=_TIME)
-        names = items_of(bindparam("hostnames", type_=Text))
+        until = time_param("until")
+        now_ = time_param("now")
+        names = items_of(text_param("hostnames"))
         self.lease = database.prepare(
             update(HostnameClaim)
             .where(
@@ -73,7 +71,7 @@ class _ClaimStatements:
             HostnameClaim.user_id == bindparam("user_id"),
             HostnameClaim.next_check_at == until,
         )
-        postponed = leased.values(next_check_at=bindparam("next", type_=_TIME))
+        postponed = leased.values(next_check_at=time_param("next"))
         self.postpone = database.prepare(postponed)
         checked = postponed.values(checked_at=now_, resolves_to_edge=bindparam("edge"))
         self.proof_is_there = database.prepare(checked.values(check_failures=0))
@@ -104,12 +102,12 @@ class ChallengeRounds:
         self._running: set[Future[None]] = set()
         self._claims = _ClaimStatements(database)
         self._due_challenges = database.prepare(_due_challenges(), tenant=None)
-        until: Any = bindparam("until", type_=_TIME)
+        until = time_param("until")
         self._lease_challenges = database.prepare(
             update(HostnameChallenge)
             .where(
                 HostnameChallenge.id.in_(ids_of("ids")),
-                HostnameChallenge.next_check_at <= bindparam("now", type_=_TIME),
+                HostnameChallenge.next_check_at <= time_param("now"),
             )
             .values(next_check_at=until)
             .returning(HostnameChallenge.id)
@@ -117,9 +115,7 @@ class ChallengeRounds:
         leased = update(HostnameChallenge).where(
             HostnameChallenge.id == bindparam("of_id"), HostnameChallenge.next_check_at == until
         )
-        self._postpone = database.prepare(
-            leased.values(next_check_at=bindparam("next", type_=_TIME))
-        )
+        self._postpone = database.prepare(leased.values(next_check_at=time_param("next")))
         self._expire = database.prepare(
             leased.where(HostnameChallenge.state == "pending").values(
                 state="expired", next_check_at=null()
@@ -216,7 +212,7 @@ class ChallengeRounds:
         elif check.tokens:
             target = Target(check.id, user_id, check.hostname, check.tokens, until)
             try:
-                self._proving.prove(_WORKER, target)
+                self._proving.prove(WORKER, target)
             except Conflict as refusal:
                 _log.info(
                     "Control of %s is proven, but the hostname cannot be claimed: %s",
@@ -278,7 +274,7 @@ def _due_challenges() -> Any:
     )
     due = (
         select(HostnameChallenge, turn.label("turn"))
-        .where(HostnameChallenge.next_check_at <= bindparam("now", type_=_TIME))
+        .where(HostnameChallenge.next_check_at <= time_param("now"))
         .subquery()
     )
     columns = ("id", "user_id", "hostname", "state", "expires_at", *Tokens._fields)
@@ -297,10 +293,7 @@ def _due_claims() -> Any:
     )
     due = (
         select(HostnameClaim, turn.label("turn"))
-        .where(
-            HostnameClaim.next_check_at <= bindparam("now", type_=_TIME),
-            HostnameClaim.proof == "challenge",
-        )
+        .where(HostnameClaim.next_check_at <= time_param("now"), HostnameClaim.proof == "challenge")
         .subquery()
     )
     challenge = HostnameChallenge

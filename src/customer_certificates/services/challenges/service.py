@@ -12,7 +12,7 @@ from ...gateways.admission.limiter import TENANT, Slots
 from ...gateways.database import Database, Transaction
 from ...models import HostnameChallenge, HostnameClaim, User
 from ...pki.names.ownership import Decision
-from ..audit.log import Audit, Outcome
+from ..audit.log import Audit
 from ..hostnames.ownership import OwnershipRules
 from ..hostnames.refusals import require_allowed
 from ..principal import Principal
@@ -64,25 +64,20 @@ class Challenges:
         prove it, or too many challenges are pending).
         """
         path = challenge_path(user_id, hostname)
-        with (
-            self._audit.of_refusals(principal, "challenge.create", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
+        write = self._audit.begin(principal, "challenge.create", user_id, path)
+        with write as (session, entry):
             lock_user(session, user_id)
             challenge = _found(session, user_id, hostname)
             is_owner = _is_owner(session, user_id, hostname)
             now = self._now()
-            is_new = challenge is None or (
-                state_at(challenge, is_owner=is_owner, now=now) == "expired"
+            is_new = (
+                challenge is None or state_at(challenge, is_owner=is_owner, now=now) == "expired"
             )
             if challenge is None or is_new:
                 self._require_possible(user_id, hostname, is_owner=is_owner)
                 _require_quota(session, user_id, now)
                 challenge = _renewed(session, challenge, user_id, hostname, now)
-            outcome: Outcome = "done" if is_new else "unchanged"
-            self._audit.record(
-                session, principal, "challenge.create", user_id, path, outcome=outcome
-            )
+            entry.add(changed=is_new)
         return self._view(challenge, is_owner=is_owner), is_new
 
     def get(self, user_id: int, hostname: str) -> ChallengeView:
@@ -204,12 +199,9 @@ def _require_quota(session: Transaction, user_id: int, now: datetime) -> None:
 
 
 def _expired(hostname: str) -> Conflict:
-    finding = Finding(
-        "challenge_expired",
-        "hostname",
-        f"The challenge for {hostname} has expired, or the hostname was released.",
-        "POST the challenge again, and set the new records.",
-    )
+    detail = f"The challenge for {hostname} has expired, or the hostname was released."
+    hint = "POST the challenge again, and set the new records."
+    finding = Finding("challenge_expired", "hostname", detail, hint)
     return Conflict("The challenge has expired.", errors=[finding])
 
 
@@ -224,10 +216,11 @@ def _renewed(
     if challenge is not None:
         session.delete(challenge)
         session.flush()
+    tokens: dict[str, Any] = {name: secrets.token_hex(_TOKEN_BYTES) for name in Tokens._fields}
     fresh = HostnameChallenge(
         user_id=user_id,
         hostname=hostname,
-        **_new_tokens(),
+        **tokens,
         state="pending",
         created_at=now,
         expires_at=now + LASTS,
@@ -237,7 +230,3 @@ def _renewed(
     session.add(fresh)
     session.flush()
     return fresh
-
-
-def _new_tokens() -> dict[str, Any]:
-    return {name: secrets.token_hex(_TOKEN_BYTES) for name in Tokens._fields}

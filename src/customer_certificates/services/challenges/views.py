@@ -4,57 +4,50 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from ...models import HostnameChallenge
+from ..schema import Time, doc
 from .checks import AliasRecord, DnsRecord, Records, Seen, Tokens, WebFile
 
 State = Literal["pending", "verified", "contesting", "expired"]
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class ChallengeView(msgspec.Struct):
     """The records to set, each of which proves the hostname, and the challenge's state."""
 
-    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
+    hostname: Annotated[str, doc("The hostname.", "www.example.com")]
     state: Annotated[
         State,
-        Meta(
-            description="pending: no record found yet; the service checks from time to time. "
+        doc(
+            "pending: no record found yet; the service checks from time to time. "
             "verified: the user owns the hostname. contesting: another user proved control, too. "
             "expired: create the challenge again.",
-            examples=["pending"],
+            "pending",
         ),
     ]
-    txt: Annotated[
-        DnsRecord | None,
-        Meta(description="A TXT record, beside others if any. null: not possible."),
-    ]
+    txt: Annotated[DnsRecord | None, doc("A TXT record, beside others if any. null: not possible.")]
     cname: Annotated[
         AliasRecord | None,
-        Meta(description="A permanent CNAME record, instead. null: not possible or not offered."),
+        doc("A permanent CNAME record, instead. null: not possible or not offered."),
     ]
     http: Annotated[
         WebFile | None,
-        Meta(
-            description="A file over plain HTTP. null: not possible for this hostname. Wildcards, "
+        doc(
+            "A file over plain HTTP. null: not possible for this hostname. Wildcards, "
             "hostnames that resolve to this service and hostnames under another user's "
             "wildcard need a DNS record."
         ),
     ]
-    created_at: Annotated[_Time, Meta(description="When the challenge was created.")]
+    created_at: Annotated[Time, doc("When the challenge was created.")]
     expires_at: Annotated[
-        _Time | None, Meta(description="When it expires, or a contest is decided. null: verified.")
+        Time | None, doc("When it expires, or a contest is decided. null: verified.")
     ]
     next_check_at: Annotated[
-        _Time | None, Meta(description="When the service checks next. null: no check is scheduled.")
+        Time | None, doc("When the service checks next. null: no check is scheduled.")
     ]
-    last_checked_at: Annotated[
-        _Time | None, Meta(description="When the service last checked. null: not yet.")
-    ]
+    last_checked_at: Annotated[Time | None, doc("When the service last checked. null: not yet.")]
     checks: Annotated[
-        list[Seen],
-        Meta(description="What the last check saw, by method. It stops when one is found."),
+        list[Seen], doc("What the last check saw, by method. It stops when one is found.")
     ]
 
 

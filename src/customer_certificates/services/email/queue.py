@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import aliased
 
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param, text_param, time_param
 from ...gateways.smtp import MailDelayed, Mailer, MailRefused
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _PAUSE = timedelta(minutes=5)
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=6)
 # An email that the server defers repeatedly is given up after about two weeks.
-_MOST_TRIES = 60
+_MOST_ATTEMPTS = 60
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Queued(NamedTuple, Generic[T]):
     """A claimed email: the key of its row, the attempts so far, and its subject."""
 
     key: int
-    tries: int
+    attempt_count: int
     subject: T
 
 
@@ -75,16 +75,16 @@ class MailQueue(ABC, Generic[T]):
         self._claim = database.prepare(_claim(table, key), tenant=None)
         queued = select(key.label("mail_key"), table.mail_tries, *columns)
         self._load = database.prepare(
-            self.joined(queued).where(due == time_parameter("until")).order_by(key), tenant=None
+            self.joined(queued).where(due == time_param("until")).order_by(key), tenant=None
         )
         self._record = database.prepare(
             update(table)
-            .where(key == bindparam("key", type_=BigInteger), due == time_parameter("until"))
+            .where(key == int_param("key"), due == time_param("until"))
             .values(
-                mail_due=time_parameter("due"),
-                mail_tries=bindparam("tries", type_=BigInteger),
-                mail_error=bindparam("error", type_=Text),
-                mailed_at=time_parameter("at"),
+                mail_due=time_param("next_attempt_at"),
+                mail_tries=int_param("attempt_count"),
+                mail_error=text_param("error"),
+                mailed_at=time_param("at"),
             ),
             tenant=None,
         )
@@ -111,19 +111,23 @@ class MailQueue(ABC, Generic[T]):
 
     def send(self) -> int:
         """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
-        sent, end = 0, self._now() + _LONGEST_RUN
+        accepted, end = 0, self._now() + _LONGEST_RUN
         while True:
             until = self._now() + _LEASE
             batch = self._claimed(until)
             for queued in batch:
                 try:
-                    sent += self._try(queued, until)
+                    accepted += self._try(queued, until)
                 except MailDelayed as delayed:
                     _log.warning("The mail server accepts no email: %s", delayed.detail)
-                    self._postpone(batch[batch.index(queued) :], until, delayed.detail)
-                    return sent
+                    for unsent in batch[batch.index(queued) :]:
+                        next_attempt_at = self._now() + _PAUSE
+                        self._store(
+                            unsent, until, next_attempt_at=next_attempt_at, error=delayed.detail
+                        )
+                    return accepted
             if len(batch) < _CLAIMED_AT_ONCE or self._now() >= end:
-                return sent
+                return accepted
 
     def _claimed(self, until: datetime) -> list[Queued[T]]:
         claimed, loaded = self._database.run_pipeline(
@@ -132,8 +136,8 @@ class MailQueue(ABC, Generic[T]):
             (self._load, {"until": until}),
         )
         return [
-            Queued(key, tries, self.read(columns))
-            for key, tries, *columns in loaded
+            Queued(key, attempt_count, self.read(columns))
+            for key, attempt_count, *columns in loaded
             # Excludes rows that another worker claimed in the same microsecond.
             if (key,) in claimed
         ]
@@ -147,7 +151,7 @@ class MailQueue(ABC, Generic[T]):
         obstacle = self.obstacle(queued.subject)
         if obstacle is not None:
             again = None if obstacle.again is None else now + obstacle.again
-            self._store(queued, until, due=again, error=obstacle.reason)
+            self._store(queued, until, next_attempt_at=again, error=obstacle.reason)
             return False
         try:
             self._mailer.send(*self.compose(queued.subject, now))
@@ -163,31 +167,33 @@ class MailQueue(ABC, Generic[T]):
                 # A defect of one email must not prevent others.
                 _log.exception("Sending email %s failed", self.name(queued.subject))
                 delayed = MailDelayed("The email could not be composed.", is_for_all=False)
-            tries = queued.tries + 1
-            if tries >= _MOST_TRIES:
+            attempt_count = queued.attempt_count + 1
+            if attempt_count >= _MOST_ATTEMPTS:
                 self._give_up(queued, until, delayed.detail)
                 return False
-            wait = min(_FIRST_WAIT * 4 ** min(queued.tries, 9), _LONGEST_WAIT)
-            self._store(queued, until, due=now + wait, tries=tries, error=delayed.detail)
+            wait = min(_FIRST_WAIT * 4 ** min(queued.attempt_count, 9), _LONGEST_WAIT)
+            self._store(
+                queued,
+                until,
+                next_attempt_at=now + wait,
+                attempt_count=attempt_count,
+                error=delayed.detail,
+            )
             return False
-        self._store(queued, until, tries=queued.tries + 1, mailed_at=now)
+        self._store(queued, until, attempt_count=queued.attempt_count + 1, mailed_at=now)
         return True
 
     def _give_up(self, queued: Queued[T], until: datetime, detail: str) -> None:
         _log.warning("Email %s was not sent: %s", self.name(queued.subject), detail)
-        self._store(queued, until, tries=queued.tries + 1, error=detail)
-
-    def _postpone(self, emails: Sequence[Queued[T]], until: datetime, detail: str) -> None:
-        for queued in emails:
-            self._store(queued, until, due=self._now() + _PAUSE, error=detail)
+        self._store(queued, until, attempt_count=queued.attempt_count + 1, error=detail)
 
     def _store(
         self,
         queued: Queued[T],
         until: datetime,
         *,
-        due: datetime | None = None,
-        tries: int | None = None,
+        next_attempt_at: datetime | None = None,
+        attempt_count: int | None = None,
         error: str | None = None,
         mailed_at: datetime | None = None,
     ) -> None:
@@ -195,31 +201,26 @@ class MailQueue(ABC, Generic[T]):
         values = {
             "key": queued.key,
             "until": until,
-            "due": due,
-            "tries": queued.tries if tries is None else tries,
+            "next_attempt_at": next_attempt_at,
+            "attempt_count": queued.attempt_count if attempt_count is None else attempt_count,
             "error": error,
             "at": mailed_at,
         }
         self._database.run_pipeline(EVERYBODY, (self._record, values))
 
 
-def time_parameter(name: str) -> Any:
-    """Returns a parameter that is a time."""
-    return bindparam(name, type_=DateTime(timezone=True))
-
-
 def _claim(table: Any, key: Any) -> Any:
     waiting = aliased(table)
     due = (
         select(getattr(waiting, key.key))
-        .where(waiting.mail_due <= time_parameter("now"))
+        .where(waiting.mail_due <= time_param("now"))
         .order_by(waiting.mail_due)
         .limit(_CLAIMED_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
     return (
         update(table)
-        .where(key.in_(due), table.mail_due <= time_parameter("now"))
-        .values(mail_due=time_parameter("until"))
+        .where(key.in_(due), table.mail_due <= time_param("now"))
+        .values(mail_due=time_param("until"))
         .returning(key)
     )

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import aliased
 
 from ...crypto.link_tokens import digest_of, new_link_token
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param, time_param
 from ...gateways.smtp import Mailer
 from ...models import EmailVerification, EmailVerificationLink, User
 from .messages import address_of, recipient
-from .queue import MailQueue, Obstacle, Outgoing, time_parameter
+from .queue import MailQueue, Obstacle, Outgoing
 
 LINK_LIFETIME = timedelta(hours=24)
 # The limit of a user's links. An email may have left although its worker died or got no response.
@@ -49,7 +49,7 @@ class VerificationEmails(MailQueue[_Address]):
         # Usually none is due, and a read is cheaper than a claim.
         self._due = database.prepare(
             select(EmailVerification.user_id)
-            .where(EmailVerification.mail_due <= time_parameter("now"))
+            .where(EmailVerification.mail_due <= time_param("now"))
             .limit(1),
             tenant=None,
         )
@@ -57,9 +57,9 @@ class VerificationEmails(MailQueue[_Address]):
             insert(EmailVerificationLink), ("token_sha256", "user_id", "email", "expires_at")
         )
         self._remove_old = database.prepare(_remove_old())
-        self._clean = database.prepare(
+        self._purge = database.prepare(
             delete(EmailVerificationLink).where(
-                EmailVerificationLink.expires_at <= time_parameter("now")
+                EmailVerificationLink.expires_at <= time_param("now")
             ),
             tenant=None,
         )
@@ -68,9 +68,9 @@ class VerificationEmails(MailQueue[_Address]):
         """Sends due emails, and returns how many the server accepted. Raises Unavailable."""
         return self.send() if self._due(now=self._now()) else 0
 
-    def clean(self) -> None:
+    def purge(self) -> None:
         """Deletes expired links. Raises Unavailable."""
-        self._database.run_pipeline(EVERYBODY, (self._clean, {"now": self._now()}))
+        self._database.run_pipeline(EVERYBODY, (self._purge, {"now": self._now()}))
 
     def joined(self, columns: Any) -> Any:
         return columns.join(User, User.id == EmailVerification.user_id)
@@ -129,7 +129,7 @@ class VerificationEmails(MailQueue[_Address]):
 def _remove_old() -> Any:
     """Deletes all links of a user but the newest, so that another can be added."""
     kept = aliased(EmailVerificationLink)
-    user_id: Any = bindparam("user_id", type_=BigInteger)
+    user_id = int_param("user_id")
     newest = (
         select(kept.token_sha256)
         .where(kept.user_id == user_id)

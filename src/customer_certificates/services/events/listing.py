@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, delete, func, literal, or_, select
+from sqlalchemy import bindparam, delete, func, literal, or_, select
 
 from ...errors import user_not_found
-from ...gateways.database import EVERYBODY, Database
+from ...gateways.database import EVERYBODY, Database, int_param
 from ...models import Delivery, Event, User, Webhook
 from ..pages import Page, page_of
 from .log import HOSTNAMES_CHANGED
@@ -23,7 +22,7 @@ class EventPages:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        user_id = int_param("user_id")
         self._page = database.prepare(
             select(*(getattr(Event, name) for name in SHOWN))
             .where(
@@ -32,7 +31,7 @@ class EventPages:
                 Event.type != HOSTNAMES_CHANGED,
             )
             .order_by(Event.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
         )
         self._is_known = database.prepare(
             select(literal(True)).where(
@@ -47,7 +46,7 @@ class EventPages:
         self._last_old = database.prepare(
             select(func.max(oldest.c.id)).where(oldest.c.at < bindparam("end")), tenant=None
         )
-        last: Any = bindparam("last", type_=BigInteger)
+        last = int_param("last")
         self._remove_deliveries = database.prepare(
             delete(Delivery).where(
                 # Explicit, so that the index is used.
@@ -68,7 +67,7 @@ class EventPages:
             raise user_not_found(user_id)
         return page_of(rows, limit, event_view)
 
-    def clean(self) -> int:
+    def purge(self) -> int:
         """Deletes events older than 90 days, with deliveries, and returns their number."""
         number = 0
         while True:

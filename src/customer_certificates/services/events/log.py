@@ -4,20 +4,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    Text,
-    bindparam,
-    case,
-    false,
-    func,
-    insert,
-    literal,
-    select,
-)
+from sqlalchemy import bindparam, case, false, func, insert, literal, select
 
-from ...gateways.database import BoundStatement, Database, Transaction
+from ...gateways.database import (
+    BoundStatement,
+    Database,
+    Transaction,
+    int_param,
+    text_param,
+    time_param,
+)
 from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import PENDING, Certificate, Delivery, Event, Webhook
 from . import trace_context
@@ -156,7 +152,7 @@ def _deactivated() -> Any:
             this_transaction(),
             Certificate.user_id,
             literal("certificate.deactivated"),
-            bindparam("at", type_=DateTime(timezone=True)),
+            time_param("at"),
             Certificate.id,
             false(),
             false(),
@@ -172,9 +168,9 @@ def _fan_out() -> Any:
     last of those serializes this with a worker that stores its result. Either this statement sees
     the result, or the worker sees the new delivery.
     """
-    user_id: Any = bindparam("user_id", type_=BigInteger)
-    kind = bindparam("type", type_=Text)
-    ordering_key: Any = bindparam("ordering_key", type_=BigInteger)
+    user_id = int_param("user_id")
+    kind = text_param("type")
+    ordering_key = int_param("ordering_key")
     # Another user's transaction may have added a HOSTNAMES_CHANGED event after it.
     newest = select(func.max(Event.id)).where(Event.user_id == user_id, Event.type == kind)
     endpoints = _subscribed(user_id, kind)
@@ -191,7 +187,7 @@ def _fan_out() -> Any:
         .correlate(endpoints)
         .exists()
     )
-    now = bindparam("now", type_=DateTime(timezone=True))
+    now = time_param("now")
     next_attempt_at = case((~before & (endpoints.c.state == "active"), now))
     return insert(Delivery).from_select(
         ["webhook_id", "event_id", "user_id", "ordering_key", "next_attempt_at"],

@@ -1,17 +1,15 @@
 """Events in responses and webhooks, which have the same form."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..schema import doc
+from ..schema import Time, doc
 from .log import EventType
 
 _ID = Annotated[int, Meta(ge=1)]
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class EventData(msgspec.Struct, omit_defaults=True):
@@ -24,7 +22,7 @@ class EventData(msgspec.Struct, omit_defaults=True):
     version: Annotated[int | UnsetType, doc("The version of the certificate.")] = UNSET
     active: Annotated[bool | UnsetType, doc("Whether it is active.")] = UNSET
     hostnames: Annotated[list[str] | UnsetType, doc("The hostnames of the certificate.")] = UNSET
-    not_after: Annotated[_Time | UnsetType | None, doc("When it expires. null: unknown.")] = UNSET
+    not_after: Annotated[Time | UnsetType | None, doc("When it expires. null: unknown.")] = UNSET
     fingerprint_sha256: Annotated[
         str | UnsetType | None, doc("SHA-256 of the certificate (DER). null: unknown.")
     ] = UNSET
@@ -40,7 +38,7 @@ class EventView(msgspec.Struct):
 
     id: Annotated[int, doc("The event's id. Ids only increase.", 1, ge=1)]
     type: Annotated[EventType, doc("The type of the event.", "certificate.activated")]
-    timestamp: Annotated[_Time, doc("When it happened.", "2026-11-25T09:30:00Z")]
+    timestamp: Annotated[Time, doc("When it happened.", "2026-11-25T09:30:00Z")]
     data: Annotated[EventData, doc("The resource that the event is about, as it was then.")]
 
 

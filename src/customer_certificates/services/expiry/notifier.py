@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, bindparam, select, tuple_, update
+from sqlalchemy import select, tuple_, update
 
-from ...gateways.database import BoundStatement, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction, int_param, time_param
 from ...gateways.database.sql_functions import insert_new
 from ...models import Certificate, ExpiryNotice, User
 from ...models.expiry_threshold import EXPIRED, check_expiry
@@ -57,8 +57,8 @@ class Expiry:
         )
         self._set_next_check = database.prepare(
             update(Certificate)
-            .where(Certificate.id == bindparam("certificate_id", type_=BigInteger))
-            .values(expiry_due=_time("next"))
+            .where(Certificate.id == int_param("certificate_id"))
+            .values(expiry_due=time_param("next"))
         )
 
     def notify(self) -> int:
@@ -89,7 +89,8 @@ class Expiry:
             user = session.get(User, user_id, with_for_update=True)
             if user is None:
                 return 0
-            thresholds = _thresholds(user)
+            text = user.expiry_thresholds
+            thresholds = None if text is None else msgspec.json.decode(text, type=list[str])
             passed: list[_Passed] = []
             next_checks: list[BoundStatement] = []
             rows: Any = session.execute(_still_due(ids, now))
@@ -118,24 +119,24 @@ class Expiry:
         """
         if not passed:
             return []
-        ids = [one.certificate.id for one in passed]
+        ids = [item.certificate.id for item in passed]
         covered = set(session.scalars(select(Certificate.id).where(_in(ids), is_covered())))
-        uncovered = [one for one in passed if one.certificate.id not in covered]
+        uncovered = [item for item in passed if item.certificate.id not in covered]
         is_verified = user.email_verified_at is not None
         values = [
             {
                 "user_id": user.id,
-                "certificate_id": one.certificate.id,
-                "version": one.certificate.version,
-                "threshold": one.threshold,
+                "certificate_id": item.certificate.id,
+                "version": item.certificate.version,
+                "threshold": item.threshold,
                 "at": now,
                 "mail_due": now if self._by_mail and is_verified else None,
                 "mail_held": self._by_mail and not is_verified,
             }
-            for one in uncovered
+            for item in uncovered
         ]
         recorded = session.run_pipeline(*((self._record, row) for row in values))
-        return [one for one, is_new in zip(uncovered, recorded, strict=True) if is_new]
+        return [item for item, is_new in zip(uncovered, recorded, strict=True) if is_new]
 
     def _events_of(self, user_id: int, notices: Sequence[_Passed]) -> Iterator[BoundStatement]:
         for certificate, threshold in notices:
@@ -146,18 +147,13 @@ class Expiry:
             )
 
 
-def _thresholds(user: User) -> list[str] | None:
-    text = user.expiry_thresholds
-    return None if text is None else msgspec.json.decode(text, type=list[str])
-
-
 def _due() -> Any:
     """Selects certificates to check, in the order of the index."""
     place = tuple_(Certificate.expiry_due, Certificate.id)
-    after = tuple_(_time("after_due"), bindparam("after_id", type_=BigInteger))
+    after = tuple_(time_param("after_due"), int_param("after_id"))
     return (
         select(Certificate.expiry_due, Certificate.id, Certificate.user_id)
-        .where(Certificate.expiry_due <= _time("now"), place > after)
+        .where(Certificate.expiry_due <= time_param("now"), place > after)
         .order_by(Certificate.expiry_due, Certificate.id)
         .limit(_READ_AT_ONCE)
     )
@@ -177,7 +173,3 @@ def _in(ids: Sequence[int]) -> Any:
     # The ids are in the statement's text, and so not prepared: a plan for arbitrary ids may read
     # all due certificates.
     return Certificate.id.in_(ids)
-
-
-def _time(name: str) -> Any:
-    return bindparam(name, type_=DateTime(timezone=True))

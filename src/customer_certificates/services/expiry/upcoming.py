@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, DateTime, bindparam, literal, select, tuple_, update
+from sqlalchemy import bindparam, literal, select, tuple_, update
 from sqlalchemy.orm import aliased
 
 from ...errors import user_not_found
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import names_of
 from ...models import Certificate, User
 from ...models.expiry_threshold import FORM
@@ -67,6 +67,9 @@ class ExpiringView(msgspec.Struct):
             False,
         ),
     ]
+
+
+_SHOWN = ("id", "version", "hostnames", "not_after", "fingerprint_sha256")
 
 
 class Expiring:
@@ -127,7 +130,6 @@ class Expiring:
                     update(Certificate)
                     .where(Certificate.user_id == user_id, Certificate.active)
                     .values(expiry_due=self._now())
-                    .execution_options(synchronize_session=False)
                 )
             entry.add({"fields": ["thresholds"]}, changed=changed)
             return idempotent.save_response(session, _settings(thresholds))
@@ -139,38 +141,24 @@ def _settings(text: str | None) -> ExpirySettings:
 
 def _page() -> Any:
     before = aliased(Certificate)
-    user_id: Any = bindparam("user_id", type_=BigInteger)
-    after: Any = bindparam("after", type_=BigInteger)
+    user_id = int_param("user_id")
+    after = int_param("after")
     place = tuple_(Certificate.not_after, Certificate.id)
     last = select(before.not_after).where(before.id == after, before.user_id == user_id)
     return (
-        select(
-            Certificate.id,
-            Certificate.version,
-            Certificate.hostnames,
-            Certificate.not_after,
-            Certificate.fingerprint_sha256,
-            is_covered(),
-        )
+        select(*(getattr(Certificate, name) for name in _SHOWN), is_covered())
         .where(
             Certificate.user_id == user_id,
             Certificate.active,
-            Certificate.not_after <= bindparam("until", type_=DateTime(timezone=True)),
+            Certificate.not_after <= time_param("until"),
             (after == literal(0)) | (place > tuple_(last.scalar_subquery(), after)),
         )
         .order_by(Certificate.not_after, Certificate.id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
 
 
 def _view(row: Any, now: datetime) -> ExpiringView:
     certificate_id, version, hostnames, not_after, fingerprint, covered = row
-    return ExpiringView(
-        certificate_id,
-        version,
-        list(names_of(hostnames)),
-        not_after,
-        fingerprint,
-        (not_after - now).days,
-        bool(covered),
-    )
+    shown = (certificate_id, version, names_of(hostnames), not_after, fingerprint)
+    return ExpiringView(*shown, (not_after - now).days, bool(covered))

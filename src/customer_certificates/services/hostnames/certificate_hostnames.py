@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 
-from ...gateways.database import BoundStatement, Database, Transaction
+from ...gateways.database import BoundStatement, Database, Transaction, int_param, text_param
 from ...gateways.database.sql_functions import items_of
 from ...models import Certificate, CertificateHostname
 
@@ -13,9 +13,9 @@ class CertificateHostnames:
     """The statements that record the hostnames of certificates, active or not."""
 
     def __init__(self, database: Database) -> None:
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
-        certificate_id: Any = bindparam("certificate_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
+        certificate_id = int_param("certificate_id")
         newest = (
             select(Certificate.id)
             .where(Certificate.user_id == user_id)

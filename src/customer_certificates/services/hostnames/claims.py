@@ -6,9 +6,7 @@ from typing import Any
 from zlib import crc32
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
-    DateTime,
     Text,
     and_,
     bindparam,
@@ -22,7 +20,7 @@ from sqlalchemy import (
     true,
 )
 
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param, text_param, time_param
 from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import (
     advisory_lock,
@@ -37,7 +35,6 @@ from ...pki.names.ownership import UNPROVEN, Claim, Evidence, Existing, covering
 
 # The limit of concurrent transactions that claim hostnames (PostgreSQL).
 _ZONES = 64
-_TIME = DateTime(timezone=True)
 _CLAIM = (
     HostnameClaim.hostname,
     HostnameClaim.user_id,
@@ -71,9 +68,9 @@ class HostnameClaims:
     """
 
     def __init__(self, database: Database) -> None:
-        names = items_of(bindparam("hostnames", type_=Text))
+        names = items_of(text_param("hostnames"))
         given = select(names.c.value)
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        user_id = int_param("user_id")
         is_mine, is_named = HostnameClaim.user_id == user_id, HostnameClaim.hostname.in_(given)
         self._lock = database.prepare(select(advisory_lock(names.c.value)).select_from(names))
         self._named = database.prepare(select(*_CLAIM).where(is_named), tenant=None)
@@ -195,10 +192,10 @@ def _write(name: Any, user_id: Any) -> Any:
         name,
         user_id,
         case((is_covered, literal("*", Text) + from_first_dot(name)), else_=null()),
-        bindparam("proof", type_=Text),
-        bindparam("now", type_=_TIME),
-        bindparam("proven_at", type_=_TIME),
-        bindparam("proof_until", type_=_TIME),
+        text_param("proof"),
+        time_param("now"),
+        time_param("proven_at"),
+        time_param("proof_until"),
     ).where(true())
     proof = (HostnameClaim.proof, HostnameClaim.proven_at, HostnameClaim.proof_until)
     written = replacing(

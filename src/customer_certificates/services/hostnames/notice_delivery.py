@@ -3,15 +3,15 @@
 import logging
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import load_only
 
 from ...errors import Finding, Unavailable
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param
 from ...models import Certificate, CertificateHostname, HostnameClaim, HostnameNotice, User
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Principal
+from ..principal import WORKER
 from ..revisions import Revisions
 from .findings import (
     CONTESTED,
@@ -23,7 +23,6 @@ from .findings import (
 from .notices import NoticeKind
 
 _MOST_IN_A_RUN = 500
-_WORKER = Principal("command", "worker", "")
 _CODES = {"released": RELEASED, "contested": CONTESTED, "proof_missing": PROOF_MISSING}
 # These resolve earlier findings about the hostname.
 _RESOLVING = ("contest_closed", "verified")
@@ -62,7 +61,7 @@ class HostnameNoticeDelivery:
         self._events = events
         self._queued = database.prepare(
             select(HostnameNotice.id, HostnameNotice.user_id)
-            .where(HostnameNotice.id > bindparam("after", type_=BigInteger))
+            .where(HostnameNotice.id > int_param("after"))
             .order_by(HostnameNotice.id)
             .limit(_MOST_IN_A_RUN),
             tenant=None,
@@ -111,7 +110,7 @@ class HostnameNoticeDelivery:
         event_type: Any = f"hostname.{kind}"
         self._audit.record(
             session,
-            _WORKER,
+            WORKER,
             event_type,
             user_id,
             f"/users/{user_id}/hostnames/{hostname}",

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, false, insert, literal, select, true
+from sqlalchemy import false, insert, literal, select, true
 from sqlalchemy.orm import aliased
 
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param, text_param, time_param
 from ...gateways.database.sql_functions import announce, as_json, items_of, this_transaction
 from ...models import Certificate, CertificateHostname, Event, HostnameClaim, HostnameNotice
 from ..events.log import HOSTNAMES_CHANGED
@@ -30,8 +30,8 @@ class HostnameNotices:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
         served = (
             select(CertificateHostname.certificate_id)
             .join(HostnameClaim, OF_CLAIM)
@@ -100,7 +100,7 @@ def _events_about(certificate_ids: Any) -> Any:
         this_transaction(),
         Certificate.user_id,
         literal(HOSTNAMES_CHANGED),
-        bindparam("at", type_=DateTime(timezone=True)),
+        time_param("at"),
         Certificate.id,
         true(),
         false(),

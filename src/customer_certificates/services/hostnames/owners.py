@@ -5,52 +5,42 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
-from sqlalchemy import BigInteger, Select, Text, bindparam, select
+from sqlalchemy import Select, select
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import EVERYBODY, Database, Transaction
+from ...gateways.database import EVERYBODY, Database, int_param, text_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Principal
+from ..schema import Time, doc
 from ..user_lock import lock_user
 from .claims import IS_IN_USE
 from .ownership import Hostnames
-
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class HostnameView(msgspec.Struct):
     """A hostname, and the user who owns it."""
 
-    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
-    user_id: Annotated[int, Meta(ge=1, description="The owner.", examples=[1])]
-    proof: Annotated[Proof, Meta(description="How control was proven.", examples=["public_ca"])]
-    claimed_at: Annotated[
-        _Time | None, Meta(description="When the user became the owner. null: not recorded.")
-    ]
-    proven_at: Annotated[
-        _Time | None, Meta(description="When control was proven. null: not proven.")
-    ]
-    proof_until: Annotated[_Time | None, Meta(description="When the proof expires. null: never.")]
-    checked_at: Annotated[
-        _Time | None, Meta(description="When a challenge was last checked. null: never.")
-    ]
-    in_use: Annotated[bool, Meta(description="Whether the owner has an active certificate for it.")]
+    hostname: Annotated[str, doc("The hostname.", "www.example.com")]
+    user_id: Annotated[int, doc("The owner.", 1, ge=1)]
+    proof: Annotated[Proof, doc("How control was proven.", "public_ca")]
+    claimed_at: Annotated[Time | None, doc("When the user became the owner. null: not recorded.")]
+    proven_at: Annotated[Time | None, doc("When control was proven. null: not proven.")]
+    proof_until: Annotated[Time | None, doc("When the proof expires. null: never.")]
+    checked_at: Annotated[Time | None, doc("When a challenge was last checked. null: never.")]
+    in_use: Annotated[bool, doc("Whether the owner has an active certificate for it.")]
     resolves_to_edge: Annotated[
-        bool | None, Meta(description="Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
+        bool | None, doc("Whether it resolves to CC_EDGE_TARGETS. null: unknown.")
     ]
 
 
 class HostnameGrant(msgspec.Struct, forbid_unknown_fields=True):
     """The user to whom a hostname is granted."""
 
-    user_id: Annotated[
-        int, Meta(ge=1, le=2**63 - 1, description="The id of the user.", examples=[1])
-    ]
+    user_id: Annotated[int, doc("The id of the user.", 1, ge=1, le=2**63 - 1)]
 
 
 class HostnameOwners:
@@ -63,14 +53,12 @@ class HostnameOwners:
         self._hostnames = hostnames
         self._audit = audit
         self._now = now
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
         claims = _views().order_by(HostnameClaim.hostname)
         named = claims.where(HostnameClaim.hostname.in_(select(names.c.value)))
         self._named = database.prepare(named, tenant=None)
-        page = claims.where(HostnameClaim.hostname > bindparam("after", type_=Text)).limit(
-            bindparam("limit", type_=BigInteger)
-        )
+        page = claims.where(HostnameClaim.hostname > text_param("after")).limit(int_param("limit"))
         self._page = database.prepare(page, tenant=None)
         self._page_of_user = database.prepare(page.where(HostnameClaim.user_id == user_id))
         self._user = database.prepare(select(User.id).where(User.id == user_id))
@@ -103,17 +91,13 @@ class HostnameOwners:
 
         Raises NotFound (no such user), Conflict (nobody can own that name).
         """
-        action, path = "hostname.grant", f"/hostnames/{hostname}"
-        with (
-            self._audit.of_refusals(principal, action, user_id, path),
-            self._database.begin(user_id) as session,
-        ):
+        path = f"/hostnames/{hostname}"
+        with self._audit.begin(principal, "hostname.grant", user_id, path) as (session, entry):
             lock_user(session, user_id)
             outcome = self._hostnames.claim_proven(
                 session, user_id, hostname, "operator", self._now()
             )
-            detail = {"hostname": hostname, "result": outcome.result}
-            self._audit.record(session, principal, action, user_id, path, detail=detail)
+            entry.add({"hostname": hostname, "result": outcome.result})
             # Within the transaction, because the hostname may be released afterwards.
             (view,) = _shown(session.run(self._named, hostnames=as_json([hostname])))
             return view
@@ -122,7 +106,8 @@ class HostnameOwners:
         """Releases `hostname` of any user, even if it is in use. Raises NotFound."""
         with self._database.begin(EVERYBODY) as session:
             owner = self._hostnames.release(session, None, hostname, "operator")
-            self._record_release(session, principal, owner, hostname)
+            path, detail = f"/users/{owner}/hostnames/{hostname}", {"hostname": hostname}
+            self._audit.record(session, principal, "hostname.release", owner, path, detail=detail)
 
     def release_own(self, principal: Principal, user_id: int, hostname: str) -> None:
         """Releases a hostname of the user.
@@ -130,38 +115,20 @@ class HostnameOwners:
         Raises NotFound, or Conflict if an active certificate uses it.
         """
         path = f"/users/{user_id}/hostnames/{hostname}"
-        with (
-            self._audit.of_refusals(principal, "hostname.release", user_id, path),
-            self._database.begin(user_id) as session,
-        ):
+        with self._audit.begin(principal, "hostname.release", user_id, path) as (session, entry):
             lock_user(session, user_id)
             is_claim = HostnameClaim.user_id == user_id, HostnameClaim.hostname == hostname
             if session.scalar(select(HostnameClaim.hostname).where(*is_claim, IS_IN_USE)):
                 raise _in_use(hostname)
             self._hostnames.release(session, user_id, hostname, "user")
-            self._record_release(session, principal, user_id, hostname)
-
-    def _record_release(
-        self, session: Transaction, principal: Principal, owner: int, hostname: str
-    ) -> None:
-        path = f"/users/{owner}/hostnames/{hostname}"
-        detail = {"hostname": hostname}
-        self._audit.record(session, principal, "hostname.release", owner, path, detail=detail)
+            entry.add({"hostname": hostname})
 
 
 def _views() -> Select[*tuple[Any, ...]]:
     """Selects a row for each claim, in the form that _shown reads."""
-    return select(
-        HostnameClaim.hostname,
-        HostnameClaim.user_id,
-        HostnameClaim.proof,
-        HostnameClaim.claimed_at,
-        HostnameClaim.proven_at,
-        HostnameClaim.proof_until,
-        HostnameClaim.checked_at,
-        IS_IN_USE.label("in_use"),
-        HostnameClaim.resolves_to_edge,
-    )
+    in_use = IS_IN_USE.label("in_use")
+    names = HostnameView.__struct_fields__
+    return select(*(getattr(HostnameClaim, name, in_use) for name in names))
 
 
 def _shown(rows: Sequence[Row]) -> list[HostnameView]:
@@ -169,12 +136,9 @@ def _shown(rows: Sequence[Row]) -> list[HostnameView]:
 
 
 def _in_use(hostname: str) -> Conflict:
-    finding = Finding(
-        "hostname_in_use",
-        "hostname",
-        f"{hostname} is a hostname of an active certificate of the user.",
-        "Deactivate or replace the certificate first.",
-    )
+    detail = f"{hostname} is a hostname of an active certificate of the user."
+    hint = "Deactivate or replace the certificate first."
     return Conflict(
-        "An active certificate uses this hostname; nothing was changed.", errors=[finding]
+        "An active certificate uses this hostname; nothing was changed.",
+        errors=[Finding("hostname_in_use", "hostname", detail, hint)],
     )

@@ -1,17 +1,18 @@
 """Previews how an activation would change hostnames."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, Text, bindparam, select
+from sqlalchemy import select
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Decision
+from ..schema import doc
 
 _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 
@@ -19,35 +20,25 @@ _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 class Served(msgspec.Struct):
     """A hostname, and its active certificates."""
 
-    hostname: Annotated[str, Meta(description="The hostname.", examples=["www.example.com"])]
-    certificate_ids: Annotated[
-        list[int], Meta(description="The ids of the certificates.", examples=[[3]])
-    ]
+    hostname: Annotated[str, doc("The hostname.", "www.example.com")]
+    certificate_ids: Annotated[list[int], doc("The ids of the certificates.", [3])]
 
 
 class HostnameChanges(msgspec.Struct):
     """The changes that the activation of a certificate would make."""
 
-    gained: Annotated[
-        _Hostnames, Meta(description="Hostnames that no active certificate of the user has yet.")
-    ]
-    lost: Annotated[
-        _Hostnames, Meta(description="Hostnames of the replaced certificate that this one lacks.")
-    ]
+    gained: Annotated[_Hostnames, doc("Hostnames that no active certificate of the user has yet.")]
+    lost: Annotated[_Hostnames, doc("Hostnames of the replaced certificate that this one lacks.")]
     moved: Annotated[
-        list[Served], Meta(description="Hostnames that other active certificates of the user have.")
+        list[Served], doc("Hostnames that other active certificates of the user have.")
     ]
-    taken: Annotated[
-        _Hostnames, Meta(description="Hostnames of another user: 409 `hostname_taken`.")
-    ]
+    taken: Annotated[_Hostnames, doc("Hostnames of another user: 409 `hostname_taken`.")]
     unproven: Annotated[
-        _Hostnames, Meta(description="Hostnames without proof of control: 409 `hostname_unproven`.")
+        _Hostnames, doc("Hostnames without proof of control: 409 `hostname_unproven`.")
     ]
-    reserved: Annotated[
-        _Hostnames, Meta(description="Hostnames that need a grant: 409 `hostname_reserved`.")
-    ]
+    reserved: Annotated[_Hostnames, doc("Hostnames that need a grant: 409 `hostname_reserved`.")]
     taken_over: Annotated[
-        _Hostnames, Meta(description="Hostnames that other users have unproven, and would lose.")
+        _Hostnames, doc("Hostnames that other users have unproven, and would lose.")
     ]
 
 
@@ -63,8 +54,8 @@ class ServedHostnames:
     """Reads which active certificates of a user have given hostnames."""
 
     def __init__(self, database: Database) -> None:
-        names = items_of(bindparam("hostnames", type_=Text))
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        names = items_of(text_param("hostnames"))
+        user_id = int_param("user_id")
         self._served = database.prepare(
             select(CertificateHostname.hostname, Certificate.id)
             .join(Certificate, Certificate.id == CertificateHostname.certificate_id)

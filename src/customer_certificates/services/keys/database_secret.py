@@ -27,11 +27,8 @@ class DatabaseSecret:
 
         Raises Unavailable.
         """
-        return self._derived(_CACHED_PAGES)
-
-    def _derived(self, purpose: bytes) -> bytes | None:
         rows = self._find()
         if not rows:
             return None
         # The secret is uniformly random, so the first half of HKDF has nothing to extract.
-        return HKDFExpand(SHA256(), _KEY_BYTES, purpose).derive(bytes(rows[0][0]))
+        return HKDFExpand(SHA256(), _KEY_BYTES, _CACHED_PAGES).derive(bytes(rows[0][0]))

@@ -19,7 +19,7 @@ class KeyErasure:
             select(KeyDeletions.deleted).where(KeyDeletions.deleted > KeyDeletions.erased),
             tenant=None,
         )
-        self._settle = database.prepare(
+        self._set_erased = database.prepare(
             update(KeyDeletions)
             .where(KeyDeletions.erased < bindparam("number"))
             .values(erased=bindparam("number"))
@@ -39,5 +39,5 @@ class KeyErasure:
         # Later deletions raise the count, and stay due.
         if not rows or not self._database.truncate_log():
             return 0
-        self._database.run_pipeline(EVERYBODY, (self._settle, {"number": rows[0][0]}))
+        self._database.run_pipeline(EVERYBODY, (self._set_erased, {"number": rows[0][0]}))
         return 1

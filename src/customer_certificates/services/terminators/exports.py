@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from ...crypto.secret import Secret
 from ...errors import NotFound
@@ -15,6 +14,7 @@ from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode, tag_of
 from ..principal import Principal, TerminatorScope
+from ..schema import doc
 from .key_release import KeyRelease
 from .traefik_selection import TraefikSelection
 
@@ -25,20 +25,20 @@ _MOST_ATTEMPTS = 5
 class TraefikPair(msgspec.Struct, rename="camel"):
     """A Traefik certificate. Traefik accepts the content instead of file names."""
 
-    cert_file: Annotated[str, Meta(description="The chain, in PEM.")]
-    key_file: Annotated[str, Meta(description="The private key, in PEM (PKCS#8).")]
+    cert_file: Annotated[str, doc("The chain, in PEM.")]
+    key_file: Annotated[str, doc("The private key, in PEM (PKCS#8).")]
 
 
 class TraefikTls(msgspec.Struct):
     """Traefik's certificates."""
 
-    certificates: Annotated[list[TraefikPair], Meta(description="The certificates, by id.")]
+    certificates: Annotated[list[TraefikPair], doc("The certificates, by id.")]
 
 
 class TraefikConfiguration(msgspec.Struct):
     """Traefik's dynamic configuration, with certificates only."""
 
-    tls: Annotated[TraefikTls, Meta(description="The TLS part of the configuration.")]
+    tls: Annotated[TraefikTls, doc("The TLS part of the configuration.")]
 
 
 class Terminators:
@@ -79,9 +79,9 @@ class Terminators:
 
     def require_served(self, principal: Principal, hostname: str) -> None:
         """Raises NotFound if no certificate can be served for `hostname`."""
-        now, reach = self._now(), principal.terminator_scope
+        now, scope = self._now(), principal.terminator_scope
         candidates = [found.candidate for found in self._candidates.served(hostname)]
-        if not (reach.has_name(hostname) and _chosen(hostname, candidates, reach, now, None)):
+        if not (scope.has_name(hostname) and _chosen(hostname, candidates, scope, now, None)):
             raise NotFound(f"No certificate can be served for {hostname}.")
 
     def configuration(
@@ -129,7 +129,7 @@ class Terminators:
 def _chosen(
     hostname: str,
     candidates: list[Candidate],
-    reach: TerminatorScope,
+    scope: TerminatorScope,
     now: datetime,
     key_types: frozenset[str] | None,
 ) -> Candidate | None:
@@ -137,7 +137,7 @@ def _chosen(
     selected = {
         key_type: candidate
         for key_type, candidate in decide(hostname, candidates, now).selected.items()
-        if reach.has_user(candidate.user_id)
+        if scope.has_user(candidate.user_id)
     }
     # If the client supports none of the key types, it reports that itself.
     return best(hostname, selected, key_types) or best(hostname, selected)

@@ -13,11 +13,10 @@ from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Meta
-from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from ...crypto.secret import Secret
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.changes import Changes
 from ...gateways.database.prepared import Prepared
 from ...gateways.database.sql_functions import (
@@ -38,6 +37,7 @@ from ..certificates.candidates import Candidates, Servable
 from ..etags import encode
 from ..events.log import HOSTNAMES_CHANGED
 from ..principal import Principal, TerminatorScope
+from ..schema import doc
 from .feed_cursors import Cursor, read
 from .key_release import KeyRelease
 
@@ -59,50 +59,45 @@ class FeedEntry(msgspec.Struct, omit_defaults=True):
     the hostnames that it reserves.
     """
 
-    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether to serve it.", examples=[True])]
+    certificate_id: Annotated[int, doc("The certificate.", 1, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
+    active: Annotated[bool, doc("Whether to serve it.", True)]
     event_id: Annotated[
-        int | None, Meta(description="The event that led to this state. Absent in a snapshot.")
+        int | None, doc("The event that led to this state. Absent in a snapshot.")
     ] = None
-    version: Annotated[int | None, Meta(description="The version of the certificate.")] = None
+    version: Annotated[int | None, doc("The version of the certificate.")] = None
     hostnames: Annotated[
-        list[str] | None, Meta(description="Its names and IP addresses that its user owns.")
+        list[str] | None, doc("Its names and IP addresses that its user owns.")
     ] = None
     not_before: Annotated[
-        datetime | None, Meta(description="Start of the time in which all of its chain is valid.")
+        datetime | None, doc("Start of the time in which all of its chain is valid.")
     ] = None
     not_after: Annotated[
-        datetime | None, Meta(description="End of the time in which all of its chain is valid.")
+        datetime | None, doc("End of the time in which all of its chain is valid.")
     ] = None
-    trust: Annotated[Trust | None, Meta(description="The trust level of the certificate.")] = None
-    key_type: Annotated[str | None, Meta(description="The key type: ecdsa, rsa, ed25519, …")] = None
+    trust: Annotated[Trust | None, doc("The trust level of the certificate.")] = None
+    key_type: Annotated[str | None, doc("The key type: ecdsa, rsa, ed25519, …")] = None
     fingerprint_sha256: Annotated[str | None, FINGERPRINT] = None
-    chain_pem: Annotated[str | None, Meta(description="The chain to serve, in PEM.")] = None
-    private_key_pem: Annotated[
-        str | None, Meta(description="The private key, in PEM (PKCS#8).")
-    ] = None
+    chain_pem: Annotated[str | None, doc("The chain to serve, in PEM.")] = None
+    private_key_pem: Annotated[str | None, doc("The private key, in PEM (PKCS#8).")] = None
     reserved_hostnames: Annotated[
-        list[str] | None,
-        Meta(description="Its user owns these: serve nobody else's wildcard for them."),
+        list[str] | None, doc("Its user owns these: serve nobody else's wildcard for them.")
     ] = None
 
 
 class FeedPage(msgspec.Struct):
     """A page of the feed."""
 
-    cursor: Annotated[str, Meta(description="The value to send as `since` in the next request.")]
-    more: Annotated[bool, Meta(description="true: more changes are available at once.")]
+    cursor: Annotated[str, doc("The value to send as `since` in the next request.")]
+    more: Annotated[bool, doc("true: more changes are available at once.")]
     reset: Annotated[
         bool,
-        Meta(
-            description="true: a snapshot begins. After its last page (the first without `more`), "
+        doc(
+            "true: a snapshot begins. After its last page (the first without `more`), "
             "stop serving every certificate that was not in it."
         ),
     ]
-    changes: Annotated[
-        list[FeedEntry], Meta(description="The changes, in the order in which they happened.")
-    ]
+    changes: Annotated[list[FeedEntry], doc("The changes, in the order in which they happened.")]
 
 
 class Lag(NamedTuple):
@@ -136,8 +131,8 @@ class _Statements:
         self.head = database.prepare(
             select(lineage(), began, oldest_transaction(), last_id), tenant=None
         )
-        limit = bindparam("limit", type_=BigInteger())
-        position = bindparam("xid", type_=BigInteger), bindparam("id", type_=BigInteger)
+        limit = int_param("limit")
+        position = int_param("xid"), int_param("id")
 
         def changes_after(*columns: Any) -> Prepared:
             return database.prepare(
@@ -153,7 +148,7 @@ class _Statements:
         page = (
             select(Certificate.id, size_of(Certificate.chain_pem))
             .where(
-                Certificate.id > bindparam("after", type_=BigInteger),
+                Certificate.id > int_param("after"),
                 Certificate.active,
                 Certificate.chain_pem.is_not(None),
             )
@@ -298,40 +293,40 @@ class Feed:
         self, principal: Principal, servable: Iterable[Servable], events: dict[int, int]
     ) -> list[FeedEntry]:
         """Returns the entries to serve, with keys, and those that reserve hostnames."""
-        now, reach = self._now(), principal.terminator_scope
+        now, scope = self._now(), principal.terminator_scope
         served, others = list[Servable](), list[Candidate]()
         for item in servable:
             candidate, owned = item.candidate, item.candidate.owned_hostnames
-            if not (owned and reach.has_certificate(candidate.user_id, owned)):
+            if not (owned and scope.has_certificate(candidate.user_id, owned)):
                 continue
-            if _is_to_be_served(candidate, now):
+            if why_not_servable(candidate, max(now, candidate.served_from or now)) is None:
                 served.append(item)
             else:
                 others.append(candidate)
         entries = [
-            _entry(item, key, reach, events.get(item.candidate.certificate_id))
+            _entry(item, key, scope, events.get(item.candidate.certificate_id))
             for item, key in self._key_release.release(principal, "feed", served)
         ]
         for other in others:
-            if names := [name for name in _names(other, reach) if not name.startswith("*.")]:
+            if names := [name for name in _names(other, scope) if not name.startswith("*.")]:
                 event_id = events.get(other.certificate_id)
                 entry = FeedEntry(other.certificate_id, other.user_id, False, event_id)
                 entry.reserved_hostnames = names
                 entries.append(entry)
         return entries
 
-    def _possibly_received(self, reach: TerminatorScope, owners: Mapping[int, int]) -> list[int]:
+    def _possibly_received(self, scope: TerminatorScope, owners: Mapping[int, int]) -> list[int]:
         """Returns the certificates (with their users) that a terminator may have received.
 
         The log says which hostnames each had, as long as it reaches back to its upload.
         """
-        if reach.hostnames is None or not owners:
+        if scope.hostnames is None or not owners:
             return [*owners]
         ids, user_ids = ids_as_json(owners), ids_as_json({*owners.values()})
         rows = self._statements.history(ids=ids, user_ids=user_ids)
         created = {row[0] for row in rows if row[1] == "certificate.created"}
-        in_reach = {row[0] for row in rows if any(reach.names_of(names_of(row[2])))}
-        return [number for number in owners if number in in_reach or number not in created]
+        in_scope = {row[0] for row in rows if any(scope.names_of(names_of(row[2])))}
+        return [number for number in owners if number in in_scope or number not in created]
 
 
 # The events that may change what is served: these of an active certificate, and WITHDRAWN.
@@ -359,20 +354,15 @@ def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:
     return ids
 
 
-def _is_to_be_served(candidate: Candidate, now: datetime) -> bool:
-    """Returns whether the certificate can be served, now or later."""
-    return why_not_servable(candidate, max(now, candidate.served_from or now)) is None
-
-
-def _names(candidate: Candidate, reach: TerminatorScope) -> list[str]:
-    """Returns the owned hostnames within `reach`, including wildcards that cover one."""
-    wildcards = {wildcard_of(name) for name in reach.hostnames or ()}
+def _names(candidate: Candidate, scope: TerminatorScope) -> list[str]:
+    """Returns the owned hostnames within `scope`, including wildcards that cover one."""
+    wildcards = {wildcard_of(name) for name in scope.hostnames or ()}
     owned = candidate.owned_hostnames
-    return sorted(name for name in owned if reach.has_name(name) or name in wildcards)
+    return sorted(name for name in owned if scope.has_name(name) or name in wildcards)
 
 
 def _entry(
-    servable: Servable, key: Secret, reach: TerminatorScope, event_id: int | None
+    servable: Servable, key: Secret, scope: TerminatorScope, event_id: int | None
 ) -> FeedEntry:
     candidate = servable.candidate
     return FeedEntry(
@@ -381,7 +371,7 @@ def _entry(
         True,
         event_id,
         candidate.version,
-        _names(candidate, reach),
+        _names(candidate, scope),
         candidate.served_from,
         candidate.served_until,
         candidate.trust,

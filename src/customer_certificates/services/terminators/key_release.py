@@ -124,9 +124,8 @@ class KeyRelease:
 
 
 def _path(user_id: int, keys: Sequence[tuple[int, int]]) -> str:
-    if len(keys) == 1:
-        return certificate_path(user_id, keys[0][0])
-    return f"/users/{user_id}/certificates"
+    several = f"/users/{user_id}/certificates"
+    return certificate_path(user_id, keys[0][0]) if len(keys) == 1 else several
 
 
 def _pem(key: Secret) -> Secret:

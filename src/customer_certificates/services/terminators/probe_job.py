@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, DateTime, bindparam, select
+from sqlalchemy import select
 
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import names_of
 from ...gateways.tls_probe import ProbeFailure
 from ...models import Certificate, Event
@@ -50,7 +50,7 @@ class ProbeJob:
         self._recent = database.prepare(
             select(Event.hostnames)
             .where(
-                Event.at > bindparam("since", type_=DateTime(timezone=True)),
+                Event.at > time_param("since"),
                 Event.certificate_id.is_not(None),
                 Event.active.is_(True),
             )
@@ -61,7 +61,7 @@ class ProbeJob:
         self._in_rotation = database.prepare(
             select(Certificate.id, Certificate.hostnames)
             .where(
-                Certificate.id > bindparam("after", type_=BigInteger),
+                Certificate.id > int_param("after"),
                 Certificate.active,
                 Certificate.chain_pem.is_not(None),
             )

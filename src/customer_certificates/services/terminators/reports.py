@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from ...errors import Conflict, NotFound
-from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction
+from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction, int_param
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
 from ...models import Certificate, Serving, Terminator, Token, User
 from ..audit.hash_chain import NOBODY
@@ -18,6 +18,7 @@ from ..events.log import CertificateState, Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require
+from ..schema import Id, doc
 
 # Agents report once a minute, later if the service did not respond.
 _LIVE = timedelta(minutes=3)
@@ -34,7 +35,6 @@ def _text(least: int, most: int) -> Meta:
     )
 
 
-_ID = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _Name = Annotated[str, _text(1, 200)]
 _Format = Annotated[str, _text(0, 40)]
 _Cursor = Annotated[str, _text(0, 200)]
@@ -56,46 +56,32 @@ _Instance = Annotated[
 class Reported(msgspec.Struct, forbid_unknown_fields=True):
     """A certificate that is served."""
 
-    certificate_id: Annotated[_ID, Meta(description="The certificate.", examples=[1])]
-    version: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="The version of the certificate.", examples=[1])
-    ]
-    fingerprint_sha256: Annotated[
-        _Digest, Meta(description="SHA-256 of the certificate (DER).", examples=["5d" * 32])
-    ]
-    verified: Annotated[
-        bool | None, Meta(description="The result of a probe. null: not probed.", examples=[None])
-    ] = None
+    certificate_id: Annotated[Id, doc("The certificate.", 1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1, le=2**31 - 1)]
+    fingerprint_sha256: Annotated[_Digest, doc("SHA-256 of the certificate (DER).", "5d" * 32)]
+    verified: Annotated[bool | None, doc("The result of a probe. null: not probed.", None)] = None
 
 
 class Report(msgspec.Struct, forbid_unknown_fields=True):
     """The changes to what a terminator serves since its last report."""
 
-    terminator: Annotated[_Name, Meta(description="The terminator's name.", examples=["edge-1"])]
-    format: Annotated[
-        _Format, Meta(description="The terminator's software.", examples=["nginx"])
-    ] = ""
-    cursor: Annotated[
-        _Cursor | None, Meta(description="The feed cursor that it has reached.", examples=[None])
-    ] = None
+    terminator: Annotated[_Name, doc("The terminator's name.", "edge-1")]
+    format: Annotated[_Format, doc("The terminator's software.", "nginx")] = ""
+    cursor: Annotated[_Cursor | None, doc("The feed cursor that it has reached.", None)] = None
     served: Annotated[
         Annotated[list[Reported], Meta(max_length=1000)],
-        Meta(description="The certificates that it serves now.", examples=[[]]),
+        doc("The certificates that it serves now.", []),
     ] = []
     dropped: Annotated[
-        Annotated[list[_ID], Meta(max_length=1000)],
-        Meta(description="The ids of certificates that it no longer serves.", examples=[[]]),
+        Annotated[list[Id], Meta(max_length=1000)],
+        doc("The ids of certificates that it no longer serves.", []),
     ] = []
     errors: Annotated[
-        Annotated[list[_Error], Meta(max_length=100)],
-        Meta(description="The error that it has now, if any.", examples=[[]]),
+        Annotated[list[_Error], Meta(max_length=100)], doc("The error that it has now, if any.", [])
     ] = []
     instance: Annotated[
         _Instance | None,
-        Meta(
-            description="A random id of the agent. Others cannot use its name for three minutes.",
-            examples=["0f" * 16],
-        ),
+        doc("A random id of the agent. Others cannot use its name for three minutes.", "0f" * 16),
     ] = None
 
 
@@ -147,8 +133,8 @@ class TerminatorReports:
         )
         self._insert = database.prepare(insert(Serving), _SERVING_COLUMNS)
         changed = update(Serving).where(
-            Serving.terminator_id == bindparam("of_terminator", type_=BigInteger),
-            Serving.certificate_id == bindparam("of_certificate", type_=BigInteger),
+            Serving.terminator_id == int_param("of_terminator"),
+            Serving.certificate_id == int_param("of_certificate"),
         )
         self._update = database.prepare(changed, ("version", "since", "serves", "verified"))
         self._set_verified = database.prepare(changed, ("verified",))
@@ -280,13 +266,8 @@ class TerminatorReports:
 
 def _upsert_terminator() -> Any:
     """Stores a terminator, unless another agent reported under its name within _LIVE."""
-    columns = (
-        Terminator.format,
-        Terminator.cursor,
-        Terminator.errors,
-        Terminator.seen_at,
-        Terminator.instance,
-    )
+    changed = ("format", "cursor", "errors", "seen_at", "instance")
+    columns = [getattr(Terminator, name) for name in changed]
     is_same_agent = or_(
         Terminator.instance.is_(None),
         Terminator.instance == bindparam("this_instance"),

@@ -1,11 +1,11 @@
 """Explains which certificate is served for a hostname, and why others are not."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from ...pki.names.hostnames import address_of, wildcard_of
 from ...pki.selection import (
@@ -21,6 +21,7 @@ from ..certificates.candidates import Candidates
 from ..certificates.servability import WHY
 from ..certificates.views import NOT_SERVABLE_REASON, SERVABLE
 from ..principal import Principal
+from ..schema import doc
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
@@ -44,16 +45,12 @@ _WHY: dict[Reason, str] = {
 class SelectedCertificate(msgspec.Struct):
     """The certificate that is served to clients that support its key type."""
 
-    key_type: Annotated[str, Meta(description="The type of its key.", examples=["ecdsa"])]
-    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[1])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
-    matches: Annotated[
-        str, Meta(description="Its hostname or wildcard that matches.", examples=["*.a.org"])
-    ]
-    trust: Annotated[
-        Trust, Meta(description="The trust level of the certificate.", examples=["public"])
-    ]
+    key_type: Annotated[str, doc("The type of its key.", "ecdsa")]
+    certificate_id: Annotated[int, doc("The certificate.", 1, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1)]
+    matches: Annotated[str, doc("Its hostname or wildcard that matches.", "*.a.org")]
+    trust: Annotated[Trust, doc("The trust level of the certificate.", "public")]
     not_before: Annotated[datetime | None, NOT_BEFORE]
     not_after: Annotated[datetime | None, NOT_AFTER]
     fingerprint_sha256: Annotated[str | None, FINGERPRINT]
@@ -62,20 +59,14 @@ class SelectedCertificate(msgspec.Struct):
 class RejectedCertificate(msgspec.Struct):
     """A certificate that matches the hostname, but is not served."""
 
-    certificate_id: Annotated[int, Meta(ge=1, description="The certificate.", examples=[2])]
-    user_id: Annotated[int, Meta(ge=1, description="The user that owns it.", examples=[1])]
-    version: Annotated[int, Meta(ge=1, description="The version of the certificate.", examples=[1])]
-    key_type: Annotated[str | None, Meta(description="The type of its key. null: unknown.")]
-    matches: Annotated[str, Meta(description="Its hostname that matches.")]
-    reason: Annotated[
-        Reason, Meta(description="Why it is not served, as a code.", examples=["expired"])
-    ]
-    detail: Annotated[
-        str, Meta(description="The reason in words.", examples=["It expired on 2026-11-01."])
-    ]
-    superseded_by: Annotated[
-        int | None, Meta(description="The certificate that is served instead, if any.")
-    ]
+    certificate_id: Annotated[int, doc("The certificate.", 2, ge=1)]
+    user_id: Annotated[int, doc("The user that owns it.", 1, ge=1)]
+    version: Annotated[int, doc("The version of the certificate.", 1, ge=1)]
+    key_type: Annotated[str | None, doc("The type of its key. null: unknown.")]
+    matches: Annotated[str, doc("Its hostname that matches.")]
+    reason: Annotated[Reason, doc("Why it is not served, as a code.", "expired")]
+    detail: Annotated[str, doc("The reason in words.", "It expired on 2026-11-01.")]
+    superseded_by: Annotated[int | None, doc("The certificate that is served instead, if any.")]
     servable: Annotated[bool, SERVABLE]
     not_servable_reason: Annotated[NotServableReason | None, NOT_SERVABLE_REASON]
 
@@ -83,31 +74,29 @@ class RejectedCertificate(msgspec.Struct):
 class Resolved(msgspec.Struct):
     """The certificates that are served for a hostname at a given time."""
 
-    hostname: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
-    at: Annotated[datetime, Meta(tz=True, description="The time for which this was decided.")]
+    hostname: Annotated[str, doc("The normalized hostname.", "www.a.org")]
+    at: Annotated[datetime, doc("The time for which this was decided.", tz=True)]
     selected: Annotated[
-        list[SelectedCertificate], Meta(description="One for each key type. Empty: none is served.")
+        list[SelectedCertificate], doc("One for each key type. Empty: none is served.")
     ]
     rejected: Annotated[
         list[RejectedCertificate],
-        Meta(description="The owner's active certificates, then the newest others: some hundreds."),
+        doc("The owner's active certificates, then the newest others: some hundreds."),
     ]
-    note: Annotated[
-        str | None, Meta(description="For an IP address: the servers that can serve it.")
-    ]
+    note: Annotated[str | None, doc("For an IP address: the servers that can serve it.")]
 
 
+@dataclass(frozen=True, slots=True)
 class Resolver:
     """Selects certificates by the same rules as terminators (pki/selection.py)."""
 
-    def __init__(self, candidates: Candidates, now: Callable[[], datetime]) -> None:
-        self._candidates = candidates
-        self._now = now
+    candidates: Candidates
+    clock: Callable[[], datetime]
 
     def resolve(self, principal: Principal, hostname: str, key_type: KeyType | None) -> Resolved:
         """Resolves the normalized `hostname`; a terminator sees only what is in its scope."""
-        now, reach = self._now(), principal.terminator_scope
-        found = self._candidates.of(hostname) if reach.has_name(hostname) else []
+        now, scope = self.clock(), principal.terminator_scope
+        found = self.candidates.of(hostname) if scope.has_name(hostname) else []
         fingerprints = {item.candidate.certificate_id: item.fingerprint_sha256 for item in found}
         # The owner is decided among all users, before the scope hides some of them.
         selected, rejected = decide(hostname, [item.candidate for item in found], now, key_type)
@@ -117,12 +106,12 @@ class Resolver:
             [
                 _selected(hostname, candidate, fingerprints[candidate.certificate_id])
                 for _, candidate in sorted(selected.items())
-                if reach.has_user(candidate.user_id)
+                if scope.has_user(candidate.user_id)
             ],
             [
                 _rejected(hostname, rejection, now)
                 for rejection in rejected
-                if reach.has_user(rejection.candidate.user_id)
+                if scope.has_user(rejection.candidate.user_id)
             ],
             _FOR_ADDRESSES if address_of(hostname) else None,
         )

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, select
+from sqlalchemy import select
 
 from ...errors import Conflict
-from ...gateways.database import Database
+from ...gateways.database import Database, int_param
 from ...gateways.database.sql_functions import ids_as_json, ids_of, names_of, size_of
 from ...models import Certificate, PrivateKey
 from ...pki.names.hostnames import wildcard_of
@@ -68,7 +68,7 @@ class TraefikSelection:
             .outerjoin(PrivateKey, OF_KEY)
             .where(Certificate.active)
             .order_by(Certificate.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
         )
         self._active = database.prepare(active, tenant=None)
         self._active_of_users = database.prepare(
@@ -83,16 +83,16 @@ class TraefikSelection:
         # Keyed by fingerprint, so an entry never becomes outdated.
         self._common_names: OrderedDict[str, _CommonNames] = OrderedDict()
 
-    def of(self, reach: TerminatorScope, now: datetime) -> Selection:
-        """Returns the certificates in `reach` that are the best for one of their hostnames.
+    def of(self, scope: TerminatorScope, now: datetime) -> Selection:
+        """Returns the certificates in `scope` that are the best for one of their hostnames.
 
         Raises Conflict if there are too many.
         """
         limit = MOST_ACTIVE + 1
-        if reach.user_ids is None:
+        if scope.user_ids is None:
             rows = self._active(limit=limit)
         else:
-            rows = self._active_of_users(limit=limit, user_ids=ids_as_json(reach.user_ids))
+            rows = self._active_of_users(limit=limit, user_ids=ids_as_json(scope.user_ids))
         if len(rows) == limit:
             raise _too_many(f"{MOST_ACTIVE:,} active certificates")
         candidates, sizes, fingerprints = list[Candidate](), dict[int, int](), dict[int, str]()
@@ -111,7 +111,7 @@ class TraefikSelection:
             fingerprint = fingerprints.get(candidate.certificate_id, "")
             if _is_its_users_alone(candidate, common_names.get(fingerprint), owners):
                 # A limited token gets no key because of a hostname outside its scope.
-                for name in reach.names_of(candidate.owned_hostnames):
+                for name in scope.names_of(candidate.owned_hostnames):
                     by_name.setdefault(name, []).append(candidate)
         chosen = {
             selected.certificate_id: selected
@@ -121,7 +121,7 @@ class TraefikSelection:
         }
         if sum(sizes[number] for number in chosen) > MOST_CHAIN_BYTES:
             raise _too_many(f"{MOST_CHAIN_BYTES >> 20} MiB of certificates")
-        within = {name: owner for name, owner in owners.items() if reach.has_name(name)}
+        within = {name: owner for name, owner in owners.items() if scope.has_name(name)}
         return Selection([chosen[number] for number in sorted(chosen)], within)
 
     def _common_names_of(self, fingerprints: Mapping[int, str]) -> Mapping[str, _CommonNames]:

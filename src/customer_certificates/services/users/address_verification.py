@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, bindparam, case, delete, literal, select, update
+from sqlalchemy import case, delete, literal, select, update
 from sqlalchemy.orm import aliased
 
 from ...gateways.admission.client_networks import client_network
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param, time_param
 from ...gateways.database.sql_functions import replacing
 from ...models import EmailVerification, EmailVerificationLink, ExpiryNotice, User, email_key
 from ..principal import Principal
@@ -81,17 +81,12 @@ class AddressVerification:
             update(ExpiryNotice)
             .where(ExpiryNotice.user_id == user.id, ExpiryNotice.mail_due.is_not(None))
             .values(mail_due=None, mail_held=True)
-            .execution_options(synchronize_session=False)
         )
 
 
 def _remove_links(session: Transaction, user_id: int) -> None:
     for table in (EmailVerification, EmailVerificationLink):
-        session.execute(
-            delete(table)
-            .where(table.user_id == user_id)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(table).where(table.user_id == user_id))
 
 
 def _rates(principal: Principal, user: User) -> list[Rate]:
@@ -130,12 +125,10 @@ def _release() -> Any:
     )
     return (
         update(ExpiryNotice)
-        .where(
-            ExpiryNotice.user_id == bindparam("user_id", type_=BigInteger), ExpiryNotice.mail_held
-        )
+        .where(ExpiryNotice.user_id == int_param("user_id"), ExpiryNotice.mail_held)
         .values(
             mail_held=False,
-            mail_due=case((is_last, bindparam("now", type_=DateTime(timezone=True)))),
+            mail_due=case((is_last, time_param("now"))),
             mail_error=case(
                 (is_last, ExpiryNotice.mail_error),
                 else_=literal("A later notice was sent instead."),

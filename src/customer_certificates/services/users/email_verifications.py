@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from sqlalchemy import DateTime, bindparam, select
+from sqlalchemy import bindparam, select
 
 from ...crypto.link_tokens import digest_of
 from ...errors import Conflict, Finding, TooManyRequests
-from ...gateways.database import Database
+from ...gateways.database import Database, time_param
 from ...models import EmailVerificationLink, User
 from ..audit.log import Audit
 from ..etags import Tags, require_view
@@ -59,7 +59,7 @@ class EmailVerifications:
             .join(EmailVerificationLink, EmailVerificationLink.user_id == User.id)
             .where(
                 EmailVerificationLink.token_sha256 == bindparam("token_sha256"),
-                EmailVerificationLink.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+                EmailVerificationLink.expires_at > time_param("now"),
                 EmailVerificationLink.email == User.email,
             ),
             tenant=None,

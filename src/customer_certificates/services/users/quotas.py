@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import DateTime, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from ...errors import user_not_found
-from ...gateways.database import Database
+from ...gateways.database import Database, time_param
 from ...gateways.database.prepared import Row
 from ...models import (
     HostnameChallenge,
@@ -137,8 +137,8 @@ def _state() -> Any:
     def count(table: Any, *conditions: Any) -> Any:
         return select(func.count()).where(table.user_id == user_id, *conditions).scalar_subquery()
 
-    now = bindparam("now", type_=DateTime(timezone=True))
-    expired = bindparam("expired", type_=DateTime(timezone=True))
+    now = time_param("now")
+    expired = time_param("expired")
     certificates, hostnames, versions, stored_bytes = COUNTERS
     used: dict[Quota, Any] = {
         "certificates": certificates,

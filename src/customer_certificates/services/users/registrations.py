@@ -1,5 +1,6 @@
 """Limits registrations from one client network, if registration is open."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ...errors import Finding, TooManyRequests
@@ -11,25 +12,25 @@ _WINDOW = timedelta(hours=24)
 _MOST = 20
 
 
+@dataclass(frozen=True, slots=True)
 class Registrations:
     """Counts registrations without credentials, by client network."""
 
-    def __init__(self, counts: RateCounts) -> None:
-        self._counts = counts
+    counts: RateCounts
 
     def require_room(self, peer: str) -> None:
         """Raises TooManyRequests if the network of `peer` has reached the limit.
 
         Call it before expensive work; `add` makes the final decision.
         """
-        _require(self._counts.wait(_rate(peer)))
+        _require(self.counts.wait(_rate(peer)))
 
     def add(self, session: Transaction, peer: str) -> None:
         """Counts a registration from `peer`, if the transaction is committed.
 
         Raises TooManyRequests if it exceeds the limit.
         """
-        _require(self._counts.add(session, [_rate(peer)]))
+        _require(self.counts.add(session, [_rate(peer)]))
 
 
 def _rate(peer: str) -> Rate:
@@ -38,17 +39,12 @@ def _rate(peer: str) -> Rate:
 
 def _require(wait: int | None) -> None:
     if wait is not None:
+        detail = f"{_MOST} users have registered from this address or /64 network."
+        hint = "Retry later, or ask an operator of this service to register the user."
         raise TooManyRequests(
             f"Quota exceeded: {_MOST} users may register from one address (IPv6: /64 network) in "
             "24 hours. Retry after the delay in Retry-After, or ask an operator of this service "
             "to register the user.",
-            errors=[
-                Finding(
-                    "quota_exceeded",
-                    "registrations",
-                    f"{_MOST} users have registered from this address or /64 network.",
-                    "Retry later, or ask an operator of this service to register the user.",
-                )
-            ],
+            errors=[Finding("quota_exceeded", "registrations", detail, hint)],
             retry_after=wait,
         )

@@ -6,11 +6,11 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import BigInteger, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
-from ...gateways.database import Database, Transaction
+from ...gateways.database import Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import NEVER, Token, User, email_key, new_revision
 from ..audit.hash_chain import NOBODY
@@ -135,9 +135,7 @@ class Users:
         self._registrations = Registrations(RateCounts(database, now))
         self._by_id = database.prepare(_SHOWN.where(User.id == bindparam("user_id")), by_key=True)
         page = (
-            _SHOWN.where(User.id > bindparam("after"))
-            .order_by(User.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            _SHOWN.where(User.id > bindparam("after")).order_by(User.id).limit(int_param("limit"))
         )
         self._page = database.prepare(page, tenant=None)
         self._by_email = database.prepare(
@@ -232,7 +230,7 @@ class Users:
                 user.password_hash = password_hash
             changed = session.is_modified(user)
             _flush(session)
-            detail: dict[str, object] = {"fields": _names(changes)}
+            detail: dict[str, object] = {"fields": [*msgspec.to_builtins(changes)]}
             if email_changes:
                 self._verification.set_unverified(session, user)
                 detail |= self._queue_verification(session, principal, user)
@@ -307,7 +305,6 @@ class Users:
             .where(Token.user_id == user_id, Token.by_password, Token.is_valid(now))
             .values(revoked_at=now)
             .returning(Token.id)
-            .execution_options(synchronize_session=False)
         )
         return len(revoked.all())
 
@@ -328,12 +325,13 @@ def _flush(session: Transaction) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise _email_taken() from error
-
-
-def _names(changes: UserChanges) -> list[str]:
-    """Returns the names of the changed fields, never their values."""
-    return [name for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET]
+        finding = Finding(
+            "email_taken",
+            "email",
+            "Another user has this email address (case is ignored).",
+            "Use another address, or look the user up with GET /users?email=….",
+        )
+        raise Conflict("Another user has this email address.", errors=[finding]) from error
 
 
 def view_of_user(user: User | UserSnapshot) -> UserView:
@@ -344,17 +342,3 @@ def view_of_user(user: User | UserSnapshot) -> UserView:
 def _view(row: Row) -> UserView:
     user_id, name, email, email_verified_at, created_at = row
     return UserView(user_id, name, email, email_verified_at is not None, created_at)
-
-
-def _email_taken() -> Conflict:
-    return Conflict(
-        "Another user has this email address.",
-        errors=[
-            Finding(
-                "email_taken",
-                "email",
-                "Another user has this email address (case is ignored).",
-                "Use another address, or look the user up with GET /users?email=….",
-            )
-        ],
-    )

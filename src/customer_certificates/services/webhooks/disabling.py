@@ -1,5 +1,6 @@
 """Disables endpoints that are gone, or have failed for too long."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,19 +11,17 @@ from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import Events
-from ..principal import Principal
+from ..principal import WORKER
 from .queue import Endpoint
 
-_WORKER = Principal("command", "worker", "")
 
-
+@dataclass(frozen=True, slots=True)
 class Disabling:
     """Turns an endpoint's pending deliveries into dead letters, and notifies other endpoints."""
 
-    def __init__(self, database: Database, audit: Audit, events: Events) -> None:
-        self._database = database
-        self._audit = audit
-        self._events = events
+    database: Database
+    audit: Audit
+    events: Events
 
     def disable(
         self, endpoint: Endpoint, reason: str, failing_before: datetime | None = None
@@ -33,7 +32,7 @@ class Disabling:
         been failing since `failing_before`, if given. Raises Unavailable.
         """
         owner = endpoint.user_id or NOBODY
-        with self._database.begin(EVERYBODY) as session:
+        with self.database.begin(EVERYBODY) as session:
             if endpoint.user_id is not None:
                 session.get(User, endpoint.user_id, with_for_update=True)
             if not session.execute(_disabled(endpoint, reason, failing_before)).all():
@@ -42,18 +41,17 @@ class Disabling:
                 update(Delivery)
                 .where(Delivery.webhook_id == endpoint.id, Delivery.status == PENDING)
                 .values(status="dead", next_attempt_at=None, lease=None)
-                .execution_options(synchronize_session=False)
             )
             # No user's lock orders these transactions, so the audit chain is locked before the
             # event is recorded.
-            self._audit.record(
+            self.audit.record(
                 session,
-                _WORKER,
+                WORKER,
                 "webhook.disable",
                 owner,
                 webhook_path(endpoint.user_id, endpoint.id),
                 detail={"reason": reason},
-                also=self._events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
+                also=self.events.calls("webhook.disabled", owner, webhook_id=endpoint.id),
             )
 
 
@@ -67,7 +65,6 @@ def _disabled(endpoint: Endpoint, reason: str, failing_before: datetime | None) 
         .where(*conditions, Webhook.state != "disabled")
         .values(state="disabled", reason=reason)
         .returning(Webhook.id)
-        .execution_options(synchronize_session=False)
     )
 
 

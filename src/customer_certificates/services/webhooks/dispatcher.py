@@ -250,7 +250,7 @@ class Dispatcher:
         while self._results:
             number = min(len(self._results), _RECORDED_AT_ONCE)
             results = [self._results[place] for place in range(number)]
-            self._deliveries.record_results([(one.batch, one.outcomes) for one in results])
+            self._deliveries.record_results([(result.batch, result.outcomes) for result in results])
             # After a failure, these results come again. Those that are stored are not changed.
             for result in results:
                 self._disable_if_due(result)

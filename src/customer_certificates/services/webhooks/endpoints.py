@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import BigInteger, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import and_, bindparam, func, null, or_, select, update
 
 from ...errors import Conflict, Finding, Invalid, NotFound, user_not_found
-from ...gateways.database import EVERYBODY, Database, Tenant, Transaction
+from ...gateways.database import EVERYBODY, Database, Transaction, int_param
 from ...gateways.outbound_http import Outbound, TargetForbidden
 from ...models import PENDING, Delivery, User, Webhook
 from ..audit.hash_chain import NOBODY
@@ -61,7 +60,7 @@ class Webhooks:
         self._audit = audit
         self._events = events
         self._now = now
-        user_id: Any = bindparam("user_id", type_=BigInteger)
+        user_id = int_param("user_id")
         mine = or_(Webhook.user_id == user_id, and_(user_id.is_(None), Webhook.user_id.is_(None)))
         shown = select(*(getattr(Webhook, name) for name in SHOWN)).where(mine)
         self._get = database.prepare(shown.where(Webhook.id == bindparam("webhook_id")))
@@ -69,7 +68,7 @@ class Webhooks:
         self._page = database.prepare(
             shown.where(Webhook.id > bindparam("after"))
             .order_by(Webhook.id)
-            .limit(bindparam("limit", type_=BigInteger))
+            .limit(int_param("limit"))
         )
         of_webhook = Delivery.webhook_id == bindparam("of_webhook")
         self._block = database.prepare(
@@ -114,7 +113,7 @@ class Webhooks:
     def get(self, user_id: int | None, webhook_id: int) -> WebhookView:
         """Returns the endpoint. Raises NotFound, also for another user's endpoint."""
         values = {"user_id": user_id, "webhook_id": webhook_id}
-        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._get, values))
+        (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._get, values))
         if not rows:
             raise webhook_not_found(webhook_id)
         return webhook_view(rows[0])
@@ -122,7 +121,7 @@ class Webhooks:
     def page(self, user_id: int | None, after: int, limit: int) -> Page[WebhookView]:
         """Returns a page of endpoints by id. Raises NotFound (no such user)."""
         values = {"user_id": user_id, "after": after, "limit": limit + 1}
-        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._page, values))
+        (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._page, values))
         if not rows and user_id is not None and not self._is_user(user_id=user_id):
             raise user_not_found(user_id)
         return page_of(rows, limit, webhook_view)
@@ -252,11 +251,6 @@ class Webhooks:
     ) -> AbstractContextManager[tuple[Transaction, PendingEntry]]:
         path = webhook_path(user_id, webhook_id)
         return self._audit.begin(principal, action, user_id or NOBODY, path, idempotent)
-
-
-def tenant_of(user_id: int | None) -> Tenant:
-    """Returns the tenant whose rows an endpoint reads; operators' endpoints read all."""
-    return EVERYBODY if user_id is None else user_id
 
 
 def locked_webhook(session: Transaction, user_id: int | None, webhook_id: int) -> Webhook:

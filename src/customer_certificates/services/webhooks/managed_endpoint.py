@@ -40,9 +40,5 @@ def configure_webhook(database: Database, url: str | None, now: datetime) -> Non
             if webhook.state != "disabled":
                 webhook.state, webhook.reason = "disabled", _NOT_SET
         elif webhook.url != url or webhook.reason == _NOT_SET:
-            webhook.url, webhook.state, webhook.reason, webhook.failing_since = (
-                url,
-                "active",
-                None,
-                None,
-            )
+            webhook.url, webhook.state = url, "active"
+            webhook.reason = webhook.failing_since = None

@@ -10,23 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    Integer,
-    Text,
-    and_,
-    bindparam,
-    func,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import Integer, and_, bindparam, func, null, select, update
 from sqlalchemy.orm import aliased
 
 from ...crypto.secret import Secret
 from ...errors import Unavailable
-from ...gateways.database import EVERYBODY, BoundStatement, Database
+from ...gateways.database import (
+    EVERYBODY,
+    BoundStatement,
+    Database,
+    int_param,
+    text_param,
+    time_param,
+)
 from ...models import PENDING, Delivery, Event, Webhook
 from ..events.views import SHOWN, EventView, event_view
 from .secrets import WebhookSecrets
@@ -117,7 +113,7 @@ class DeliveryQueue:
         self._endpoints = database.prepare(_endpoints_with_work(), tenant=None)
         self._claim = database.prepare(_claim(), tenant=None)
         self._load = database.prepare(_load(), tenant=None)
-        lease: Any = bindparam("of_lease", type_=BigInteger)
+        lease = int_param("of_lease")
         stored = _stored_result()
         self._delivered = database.prepare(stored)
         # If the lease has passed to another worker, that worker stores the result.
@@ -245,11 +241,11 @@ def _stored_result() -> Any:
         .where(*_IS_RESULT_OF)
         .values(
             {
-                Delivery.status: bindparam("new_status", type_=Text),
-                Delivery.next_attempt_at: bindparam("next", type_=DateTime(timezone=True)),
+                Delivery.status: text_param("new_status"),
+                Delivery.next_attempt_at: time_param("next"),
                 Delivery.lease: null(),
                 Delivery.attempt_count: bindparam("new_attempt_count", type_=Integer),
-                Delivery.attempts: bindparam("new_attempts", type_=Text),
+                Delivery.attempts: text_param("new_attempts"),
             }
         )
     )
@@ -315,18 +311,18 @@ def _endpoints_with_work() -> Any:
 def _claim() -> Any:
     """Claims due deliveries that are first for their ordering key, and that are not locked."""
     first = aliased(Delivery)
-    webhook_id: Any = bindparam("webhook_id", type_=BigInteger)
+    webhook_id = int_param("webhook_id")
     unlocked = (
         select(first.event_id)
         .where(
             first.webhook_id == webhook_id,
-            first.next_attempt_at <= bindparam("now", type_=DateTime(timezone=True)),
+            first.next_attempt_at <= time_param("now"),
             # A comparison, not NOT EXISTS: the index is used for each row, and no plan reads all
             # pending deliveries.
             first.event_id == first_pending(first.webhook_id, first.ordering_key),
         )
         .order_by(first.next_attempt_at)
-        .limit(bindparam("number", type_=BigInteger))
+        .limit(int_param("number"))
         .with_for_update(skip_locked=True)
         .cte("unlocked")
     )
@@ -335,12 +331,7 @@ def _claim() -> Any:
         .where(
             Delivery.webhook_id == webhook_id, Delivery.event_id.in_(select(unlocked.c.event_id))
         )
-        .values(
-            {
-                Delivery.next_attempt_at: bindparam("until", type_=DateTime(timezone=True)),
-                Delivery.lease: bindparam("lease", type_=BigInteger),
-            }
-        )
+        .values({Delivery.next_attempt_at: time_param("until"), Delivery.lease: int_param("lease")})
     )
 
 
@@ -372,9 +363,9 @@ def _load() -> Any:
     heads = (
         select(head.webhook_id, head.ordering_key, func.coalesce(end, 2**63 - 1).label("end"))
         .where(
-            head.webhook_id == bindparam("webhook_id", type_=BigInteger),
-            head.next_attempt_at == bindparam("until", type_=DateTime(timezone=True)),
-            head.lease == bindparam("lease", type_=BigInteger),
+            head.webhook_id == int_param("webhook_id"),
+            head.next_attempt_at == time_param("until"),
+            head.lease == int_param("lease"),
         )
         .subquery()
     )

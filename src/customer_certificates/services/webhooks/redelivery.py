@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 from sqlalchemy import (
-    BigInteger,
     Select,
     Text,
     and_,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 )
 
 from ...errors import NotFound
-from ...gateways.database import Database
+from ...gateways.database import EVERYBODY, Database, int_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new, items_of
 from ...models import PENDING, Delivery, Event, Webhook
@@ -32,9 +31,9 @@ from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
-from ..schema import doc
+from ..schema import Time, doc
 from .disabling import webhook_path
-from .endpoints import Webhooks, locked_webhook, require_active, tenant_of
+from .endpoints import Webhooks, locked_webhook, require_active
 from .queue import first_pending, unblocked
 from .sender import AttemptView
 
@@ -52,7 +51,7 @@ class DeliveryView(msgspec.Struct):
     certificate_id: Annotated[int | None, doc("The certificate, if the event is about one.")]
     status: Annotated[Status, doc("pending: waiting for an attempt. dead: given up.", "delivered")]
     next_attempt_at: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
+        Time | None,
         doc("When the next attempt is made. null: never, or not before an earlier event."),
     ]
     attempts: Annotated[list[AttemptView], doc("All attempts, the first one first.")]
@@ -113,7 +112,7 @@ class Redelivery:
         )
         self._unblock = database.prepare(unblocked(*unleased))
         self._unblock_one = database.prepare(
-            unblocked(*unleased, Delivery.event_id == bindparam("event_id", type_=BigInteger))
+            unblocked(*unleased, Delivery.event_id == int_param("event_id"))
         )
 
     def page(
@@ -122,7 +121,7 @@ class Redelivery:
         """Returns a page of deliveries by event. Raises NotFound."""
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
-        (rows,) = self._database.run_pipeline(tenant_of(user_id), (self._pages[status], values))
+        (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._pages[status], values))
         return page_of(rows, limit, _view, "event_id")
 
     def redeliver(
@@ -194,16 +193,10 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     if status:
         # Not a parameter: see PENDING.
         conditions.append(Delivery.status == literal_column(f"'{status}'", Text))
+    event = (Delivery.event_id, Event.type, Event.certificate_id)
     next_attempt_at = case((Delivery.status == PENDING, Delivery.next_attempt_at), else_=null())
     return (
-        select(
-            Delivery.event_id,
-            Event.type,
-            Event.certificate_id,
-            Delivery.status,
-            next_attempt_at,
-            Delivery.attempts,
-        )
+        select(*event, Delivery.status, next_attempt_at, Delivery.attempts)
         .join(Event, Event.id == Delivery.event_id)
         .where(
             Delivery.webhook_id == bindparam("webhook_id"),
@@ -211,22 +204,19 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
             *conditions,
         )
         .order_by(Delivery.event_id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
 
 
 def _is_in_range(event_id: Any) -> Any:
-    return and_(
-        event_id > bindparam("after", type_=BigInteger),
-        event_id <= bindparam("until", type_=BigInteger),
-    )
+    return and_(event_id > int_param("after"), event_id <= int_param("until"))
 
 
 def _is_subscribed() -> Any:
     """Returns the condition of events in a range that an endpoint subscribes to."""
     types = items_of(Webhook.events)
     return and_(
-        Webhook.id == bindparam("webhook_id", type_=BigInteger),
+        Webhook.id == int_param("webhook_id"),
         or_(Webhook.user_id.is_(None), Webhook.user_id == Event.user_id),
         _is_in_range(Event.id),
         Event.notify,
@@ -239,7 +229,7 @@ def _event_ids() -> Any:
         select(Event.id)
         .join(Webhook, _is_subscribed())
         .order_by(Event.id)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(int_param("limit"))
     )
 
 

@@ -55,7 +55,6 @@ class WebhookSecrets:
             update(WebhookSecret)
             .where(of_webhook, WebhookSecret.ends_at.is_(None))
             .values(ends_at=now + BOTH_SIGN_FOR)
-            .execution_options(synchronize_session=False)
         )
         new = {"webhook_id": webhook_id, "version": version, "created_at": now, **wrapped}
         session.execute(insert(WebhookSecret).values(new))

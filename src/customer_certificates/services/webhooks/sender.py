@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
@@ -67,21 +68,17 @@ class SendResult(NamedTuple):
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class WebhookSender:
-    """Sends deliveries. Can be used by any number of threads."""
+    """Sends deliveries. Can be used by any number of threads.
 
-    def __init__(
-        self,
-        outbound: Outbound,
-        metrics: Metrics,
-        now: Callable[[], datetime],
-        configured_secret: str | None,
-    ) -> None:
-        """`configured_secret` signs for the endpoint of CC_WEBHOOK_URL."""
-        self._outbound = outbound
-        self._metrics = metrics
-        self._now = now
-        self._configured_secret = configured_secret
+    `configured_secret` signs for the endpoint of CC_WEBHOOK_URL.
+    """
+
+    outbound: Outbound
+    metrics: Metrics
+    clock: Callable[[], datetime]
+    configured_secret: str | None
 
     def send(self, batch: DeliveryBatch) -> SendResult:
         """Sends the deliveries of a batch, each after the previous one has succeeded."""
@@ -90,15 +87,15 @@ class WebhookSender:
         seconds: float | None = None
         signed_with = self._signed_with(batch)
         for delivery in batch.deliveries:
-            at = self._now()
+            at = self.clock()
             if batch.until - at < LEAST_LEFT:
                 break
             attempt, retry_after = self._attempt(batch, delivery, signed_with, at)
             answered = attempt.status is not None
             is_gone = attempt.status == _GONE
             seconds = max(attempt.seconds, seconds or 0)
-            outcomes.append(_outcome(delivery, attempt, retry_after, self._now()))
-            self._metrics.delivery(outcomes[-1].status, attempt.seconds)
+            outcomes.append(_outcome(delivery, attempt, retry_after, self.clock()))
+            self.metrics.delivery(outcomes[-1].status, attempt.seconds)
             if outcomes[-1].status != "delivered" or attempt.seconds > SLOW_SECONDS:
                 # The remaining deliveries are claimed again, so that other endpoints can use the
                 # sender.
@@ -107,7 +104,7 @@ class WebhookSender:
 
     def _signed_with(self, batch: DeliveryBatch) -> list[str]:
         if batch.endpoint.configured:
-            return [self._configured_secret] if self._configured_secret else []
+            return [self.configured_secret] if self.configured_secret else []
         return [secret.reveal().decode() for secret in batch.secrets]
 
     def _attempt(
@@ -119,20 +116,20 @@ class WebhookSender:
     ) -> tuple[AttemptView, float | None]:
         event = delivery.event
         if delivery.attempt_count == 0:
-            self._metrics.delivery_starts.observe((at - event.timestamp).total_seconds())
+            self.metrics.delivery_starts.observe((at - event.timestamp).total_seconds())
         body = _encode(event)
         headers = webhook_signatures.headers(signed_with, message_id(event.id), at, body)
         try:
             if trace := child_of(delivery.traceparent):
                 headers = {**headers, "traceparent": trace}
-            answer = self._outbound.send(batch.endpoint.url, {**_HEADERS, **headers}, body)
+            answer = self.outbound.send(batch.endpoint.url, {**_HEADERS, **headers}, body)
         except (TargetForbidden, TargetUnreachable) as error:
-            seconds = round((self._now() - at).total_seconds(), 3)
+            seconds = round((self.clock() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, error.detail, ""), None
         except Exception:
             # Every failure counts as an attempt, so that nothing is retried forever.
             _log.exception("Sending to webhook %s failed unexpectedly", batch.endpoint.id)
-            seconds = round((self._now() - at).total_seconds(), 3)
+            seconds = round((self.clock() - at).total_seconds(), 3)
             return AttemptView(at, None, seconds, _DEFECT, ""), None
         return _view(at, answer), answer.retry_after
 

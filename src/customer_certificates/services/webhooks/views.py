@@ -1,17 +1,15 @@
 """Webhooks in requests and responses."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..events.log import EVENT_TYPES, EventType
-from ..schema import doc
+from ..schema import Time, doc
 
 State = Literal["active", "paused", "disabled"]
-_Time = Annotated[datetime, Meta(tz=True)]
 _Url = Annotated[
     str,
     doc(
@@ -78,9 +76,9 @@ class WebhookView(msgspec.Struct):
     description: _Description
     state: Annotated[State, doc("disabled: it gets no events; `reason` says why.", "active")]
     reason: Annotated[str | None, doc("Why it was disabled.", None)]
-    created_at: Annotated[_Time, doc("When it was created.")]
+    created_at: Annotated[Time, doc("When it was created.")]
     failing_since: Annotated[
-        _Time | None, doc("When its current run of failures began. null: deliveries succeed.")
+        Time | None, doc("When its current run of failures began. null: deliveries succeed.")
     ]
 
 
@@ -106,7 +104,7 @@ class SecretView(msgspec.Struct):
 
     secret: Annotated[str, doc("The new secret. Returned only in this response.", "whsec_…")]
     both_sign_until: Annotated[
-        _Time, doc("Until then, messages are also signed with the previous secret.")
+        Time, doc("Until then, messages are also signed with the previous secret.")
     ]
 
 

@@ -1,7 +1,6 @@
 """Request bodies for certificates."""
 
 from collections.abc import Container, Iterator, Mapping
-from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, ClassVar
 
@@ -10,6 +9,7 @@ from msgspec import Meta
 
 from ....errors import Finding
 from ....pki.submission import Submission
+from ...schema import Time, doc
 from .encoded_fields import decode_field, not_decodable
 
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
@@ -23,57 +23,53 @@ _EXAMPLE = msgspec.json.decode(files(__name__).joinpath("example_pair.json").rea
 
 Body = Annotated[
     str,
-    Meta(
+    doc(
+        "The certificate in PEM, alone or with its chain, in any order.",
+        _EXAMPLE["body"],
         min_length=1,
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
-        description="The certificate in PEM, alone or with its chain, in any order.",
-        examples=[_EXAMPLE["body"]],
     ),
 ]
 Chain = Annotated[
     str,
-    Meta(
+    doc(
+        "The intermediates in PEM, if body contains the certificate alone.",
+        _EXAMPLE["body"],
         pattern=_NO_NUL,
         extra={"form": "PEM text without NUL characters"},
-        description="The intermediates in PEM, if body contains the certificate alone.",
-        examples=[_EXAMPLE["body"]],
     ),
 ]
 PrivateKey = Annotated[
     str,
-    Meta(
-        min_length=1,
-        extra={"form": "the base64 of a key file"},
-        description="Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
+    doc(
+        "Base64 of the key in PEM or DER: PKCS#8 (also encrypted), PKCS#1 or "
         "SEC1. PEM text is accepted as well, and base64 that is URL-safe, has line breaks or "
         "lacks padding. A finding then says so.",
-        examples=[_EXAMPLE["private_key"]],
+        _EXAMPLE["private_key"],
+        min_length=1,
+        extra={"form": "the base64 of a key file"},
         extra_json_schema=_FILE,
     ),
 ]
 Pkcs12 = Annotated[
     str,
-    Meta(
+    doc(
+        "Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
+        _EXAMPLE["pkcs12"],
         min_length=1,
         extra={"form": "the base64 of a PKCS#12 file"},
-        description="Base64 of a PKCS#12 file (.p12, .pfx), instead of body and private_key.",
-        examples=[_EXAMPLE["pkcs12"]],
         extra_json_schema=_FILE,
     ),
 ]
 Passphrase = Annotated[
     Annotated[str, Meta(max_length=1024)] | None,
-    Meta(
-        description="The passphrase of the key or the PKCS#12 file. Not stored.",
-        examples=["correct horse battery staple"],
+    doc(
+        "The passphrase of the key or the PKCS#12 file. Not stored.", "correct horse battery staple"
     ),
 ]
 
-ActivateAt = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
-    Meta(description="When to activate it, if not now.", examples=["2026-12-24T00:00:00Z"]),
-]
+ActivateAt = Annotated[Time | None, doc("When to activate it, if not now.", "2026-12-24T00:00:00Z")]
 
 
 class CertificateMaterial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -123,48 +119,35 @@ def _undecodable(fields: Mapping[str, object]) -> Iterator[Finding]:
                 yield not_decodable(name)
 
 
-def _wrong_set(names: Container[str]) -> list[Finding]:
-    if "pkcs12" not in names:
-        return [
-            Finding(
-                "required",
-                name,
-                f"{name} is missing.",
+def _wrong_set(names: Container[str]) -> Iterator[Finding]:
+    for name in ("body", "private_key"):
+        if "pkcs12" not in names and name not in names:
+            hint = (
                 f"Send {name}; or, instead of both body and private_key, a PKCS#12 file as "
-                "pkcs12. See /docs.",
+                "pkcs12. See /docs."
             )
-            for name in ("body", "private_key")
-            if name not in names
-        ]
-    return [
-        Finding(
-            "conflicting_fields",
-            name,
-            f"{name} was sent together with pkcs12, which contains both certificate and key.",
-            "Send one or the other.",
-        )
-        for name in ("body", "private_key")
-        if name in names
-    ]
+            yield Finding("required", name, f"{name} is missing.", hint)
+        elif "pkcs12" in names and name in names:
+            detail = (
+                f"{name} was sent together with pkcs12, which contains both certificate and key."
+            )
+            yield Finding("conflicting_fields", name, detail, "Send one or the other.")
 
 
 GrantHostnames = Annotated[
-    bool,
-    Meta(
-        description="Grant the hostnames to the user, without a proof of control (operators only)."
-    ),
+    bool, doc("Grant the hostnames to the user, without a proof of control (operators only).")
 ]
 
 
 _AllowLostHostnames = Annotated[
-    bool, Meta(description="Do it even if that leaves hostnames without a working certificate.")
+    bool, doc("Do it even if that leaves hostnames without a working certificate.")
 ]
 
 
 class CertificateUpload(CertificateMaterial, kw_only=True):
     """A certificate to store."""
 
-    active: Annotated[bool, Meta(description="Whether to activate it at once.")] = False
+    active: Annotated[bool, doc("Whether to activate it at once.")] = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
 
@@ -180,22 +163,20 @@ class Replacement(CertificateMaterial, kw_only=True):
 class CertificateCheck(Replacement, kw_only=True):
     """A certificate to validate: the payload of an upload or of a replacement, unchanged."""
 
-    active: Annotated[bool, Meta(description="Ignored.")] = False
+    active: Annotated[bool, doc("Ignored.")] = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The version to roll back to."""
 
-    version: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="The version to roll back to.", examples=[1])
-    ]
+    version: Annotated[int, doc("The version to roll back to.", 1, ge=1, le=2**31 - 1)]
     allow_lost_hostnames: _AllowLostHostnames = False
 
 
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
     """Whether to serve a certificate."""
 
-    active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
-    notify: Annotated[bool, Meta(description="Whether to send webhooks.")] = True
+    active: Annotated[bool, doc("Whether to serve the certificate.", True)]
+    notify: Annotated[bool, doc("Whether to send webhooks.")] = True
     allow_lost_hostnames: _AllowLostHostnames = False
     grant_hostnames: GrantHostnames = False

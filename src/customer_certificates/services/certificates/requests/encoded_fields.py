@@ -39,22 +39,14 @@ def decode_field(text: str, field: str) -> tuple[bytes, tuple[Finding, ...]]:
 
 def not_decodable(field: str) -> Finding:
     """Returns the finding `invalid_value` for text that `decode_field` rejects."""
-    return Finding(
-        "invalid_value",
-        field,
-        f"{field} is neither base64 nor PEM.",
-        "Send the base64 of the whole file: base64 -w0 FILE",
-    )
+    hint = "Send the base64 of the whole file: base64 -w0 FILE"
+    return Finding("invalid_value", field, f"{field} is neither base64 nor PEM.", hint)
 
 
 def _taken_as_pem(field: str) -> Finding:
-    return Finding(
-        "pem_not_encoded",
-        field,
-        f"{field} is PEM text, not base64. It was accepted.",
-        "No action needed. The usual form is the base64 of the file: base64 -w0 FILE",
-        "info",
-    )
+    detail = f"{field} is PEM text, not base64. It was accepted."
+    hint = "No action needed. The usual form is the base64 of the file: base64 -w0 FILE"
+    return Finding("pem_not_encoded", field, detail, hint, "info")
 
 
 def _unusual(field: str) -> Finding:

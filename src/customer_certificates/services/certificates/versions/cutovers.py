@@ -5,17 +5,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import DateTime, bindparam, func, select
+from sqlalchemy import func, select
 
 from ....errors import Conflict, Finding, NotFound
-from ....gateways.database import Database, Transaction
+from ....gateways.database import Database, Transaction, time_param
 from ....models import Certificate
 from ...audit.log import Audit
 from ...events.log import Events, EventType, state_of
 from ...hostnames.findings import without_hostname_findings
 from ...hostnames.ownership import Hostnames, evidence_of_row
 from ...keys.private_keys import PrivateKeys
-from ...principal import Principal
+from ...principal import WORKER
 from ...quotas.usage import Usage
 from ...revisions import Revisions
 from ..candidates import candidate_of_content
@@ -26,7 +26,6 @@ from .store import VersionStore
 
 _MOST_IN_A_RUN = 500
 _LONGEST_RUN = timedelta(seconds=10)
-_WORKER = Principal("command", "worker", "")
 _ACTION = "certificate.cut_over"
 
 _log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ class Cutovers:
         )
         due = (
             select(Certificate.user_id, Certificate.id, Certificate.activate_at, turn.label("turn"))
-            .where(Certificate.activate_at <= bindparam("now", type_=DateTime(timezone=True)))
+            .where(Certificate.activate_at <= time_param("now"))
             .subquery()
         )
         self._due = database.prepare(
@@ -129,7 +128,7 @@ class Cutovers:
         kind: EventType = "certificate.replaced" if pending else "certificate.activated"
         self._audit.record(
             session,
-            _WORKER,
+            WORKER,
             _ACTION,
             certificate.user_id,
             certificate_path(certificate.user_id, certificate.id),
@@ -167,7 +166,7 @@ class Cutovers:
             statements = self._events.calls("certificate.cutover_failed", user_id, failed)
             self._audit.record(
                 session,
-                _WORKER,
+                WORKER,
                 _ACTION,
                 user_id,
                 certificate_path(user_id, certificate_id),
@@ -183,13 +182,9 @@ def _with_failure(findings: str, version: int, refusal: Conflict) -> str:
     It replaces that of an earlier cutover, so that the list does not grow with each one.
     """
     reasons = " ".join(finding.detail for finding in refusal.errors)
-    failure = Finding(
-        "cutover_failed",
-        "activate_at",
-        f"Version {version} could not be activated as scheduled. {reasons}",
-        "Correct the problem, and upload the certificate again.",
-        "warning",
-    )
+    detail = f"Version {version} could not be activated as scheduled. {reasons}"
+    hint = "Correct the problem, and upload the certificate again."
+    failure = Finding("cutover_failed", "activate_at", detail, hint, "warning")
     others = msgspec.json.decode(findings, type=list[Finding])
     kept = [finding for finding in others if finding.code != failure.code]
     return msgspec.json.encode([*kept, failure]).decode()

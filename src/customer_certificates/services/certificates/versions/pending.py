@@ -1,6 +1,7 @@
 """Stores, shows and removes the pending versions of scheduled cutovers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..contents import content_of_row
 from ..views import PendingView
 
 
+@dataclass(frozen=True, slots=True)
 class PendingVersions:
     """Schedules cutovers in the transaction of a use case that has locked the certificate.
 
@@ -25,8 +27,7 @@ class PendingVersions:
     number. The cutover itself thus needs no key.
     """
 
-    def __init__(self, private_keys: PrivateKeys) -> None:
-        self._private_keys = private_keys
+    private_keys: PrivateKeys
 
     def find(self, session: Transaction, certificate: Certificate) -> CertificateVersion | None:
         """Returns the pending version. None: there is none, though `activate_at` may be set."""
@@ -35,13 +36,6 @@ class PendingVersions:
         return session.scalars(
             select(CertificateVersion).where(*_next_of(certificate))
         ).one_or_none()
-
-    def activation(self, session: Transaction, certificate: Certificate) -> datetime | None:
-        """Returns when the current version becomes active.
-
-        None: never, or another version is pending.
-        """
-        return None if self.find(session, certificate) else certificate.activate_at
 
     def put(
         self,
@@ -60,7 +54,7 @@ class PendingVersions:
                 certificate_id=certificate.id, version=version, **content
             )
         )
-        self._private_keys.add(session, keys, certificate.id, version, key)
+        self.private_keys.add(session, keys, certificate.id, version, key)
         _set_cutover(certificate, content, version, at)
         session.flush()
 
@@ -68,17 +62,13 @@ class PendingVersions:
         """Cancels the cutover, and deletes the pending version with its key."""
         if self.find(session, certificate):
             self.release(session, certificate)
-            self._private_keys.remove(session, certificate.id, certificate.version + 1)
+            self.private_keys.remove(session, certificate.id, certificate.version + 1)
         certificate.activate_at = certificate.pending = None
         session.flush()
 
     def release(self, session: Transaction, certificate: Certificate) -> None:
         """Deletes the pending version, but keeps its key for the version that it becomes."""
-        session.execute(
-            delete(CertificateVersion)
-            .where(*_next_of(certificate))
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(CertificateVersion).where(*_next_of(certificate)))
 
     def make_room(
         self, session: Transaction, keys: DataKeyStatements, certificate: Certificate
@@ -88,15 +78,12 @@ class PendingVersions:
         if pending is None or certificate.activate_at is None:
             return
         version = pending.version
-        key = self._private_keys.open(session, keys, certificate.id, version)
+        key = self.private_keys.open(session, keys, certificate.id, version)
         session.execute(
-            update(CertificateVersion)
-            .where(*_next_of(certificate))
-            .values(version=version + 1)
-            .execution_options(synchronize_session=False)
+            update(CertificateVersion).where(*_next_of(certificate)).values(version=version + 1)
         )
-        self._private_keys.add(session, keys, certificate.id, version + 1, key)
-        self._private_keys.remove(session, certificate.id, version)
+        self.private_keys.add(session, keys, certificate.id, version + 1, key)
+        self.private_keys.remove(session, certificate.id, version)
         _set_cutover(certificate, content_of_row(pending), version + 1, certificate.activate_at)
 
 

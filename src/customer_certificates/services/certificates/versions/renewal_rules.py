@@ -32,24 +32,16 @@ def requested_time(activate_at: datetime | None, now: datetime, *, active: bool)
         at = None
     findings = []
     if at is None or at <= now:
-        findings.append(
-            Finding(
-                "invalid_value",
-                "activate_at",
-                f"activate_at must be in the future. The time is now {_time(now)}.",
-                "Send a later time, or omit it.",
-            )
-        )
+        detail = f"activate_at must be in the future. The time is now {_time(now)}."
+        hint = "Send a later time, or omit it."
+        findings.append(Finding("invalid_value", "activate_at", detail, hint))
     if active:
-        findings.append(
-            Finding(
-                "conflicting_fields",
-                "activate_at",
-                '"active": true and activate_at exclude each other: the first activates the '
-                "certificate now, the second later.",
-                "Send only one of them.",
-            )
+        detail = (
+            '"active": true and activate_at exclude each other: the first activates the '
+            "certificate now, the second later."
         )
+        hint = "Send only one of them."
+        findings.append(Finding("conflicting_fields", "activate_at", detail, hint))
     if findings:
         raise Invalid("activate_at is invalid; nothing was stored.", errors=findings)
     return at
@@ -153,16 +145,11 @@ def _not_served_at(new: Candidate, at: datetime, field: str) -> list[Finding]:
     reason = why_not_servable(new, at)
     if reason is None:
         return []
-    return [
-        Finding(
-            "would_not_be_served",
-            field,
-            f"TLS servers could not serve it at {_time(at)}. {explained(new, reason)}",
-            "Choose another time, or another certificate."
-            if field == "activate_at"
-            else f"Choose one that can be served at that time, {_OVERRIDE}",
-        )
-    ]
+    detail = f"TLS servers could not serve it at {_time(at)}. {explained(new, reason)}"
+    hint = f"Choose one that can be served at that time, {_OVERRIDE}"
+    if field == "activate_at":
+        hint = "Choose another time, or another certificate."
+    return [Finding("would_not_be_served", field, detail, hint)]
 
 
 def _gap(end: datetime, start: datetime, field: str) -> Finding:
@@ -176,12 +163,8 @@ def _gap(end: datetime, start: datetime, field: str) -> Finding:
 
 
 def _pending_lacks(name: str) -> Finding:
-    return Finding(
-        "hostnames_lost",
-        "version",
-        f"{name} is a hostname of the requested version, but not of the pending one.",
-        _CANCEL,
-    )
+    detail = f"{name} is a hostname of the requested version, but not of the pending one."
+    return Finding("hostnames_lost", "version", detail, _CANCEL)
 
 
 def _pending_too_late(end: datetime, start: datetime) -> Finding:
@@ -195,12 +178,9 @@ def _pending_too_late(end: datetime, start: datetime) -> Finding:
 
 
 def _lost(name: str, field: str) -> Finding:
-    return Finding(
-        "hostnames_lost",
-        field,
-        f"{name} is a hostname of the current certificate, but not of {_successor(field)}.",
-        f"Choose a certificate with all hostnames, {_OVERRIDE}",
-    )
+    detail = f"{name} is a hostname of the current certificate, but not of {_successor(field)}."
+    hint = f"Choose a certificate with all hostnames, {_OVERRIDE}"
+    return Finding("hostnames_lost", field, detail, hint)
 
 
 def _successor(field: str) -> str:

@@ -14,6 +14,7 @@ from ....models import Certificate, CertificateVersion, served_text
 from ....pki.names.ownership import Evidence
 from ....pki.submission import ValidationResult
 from ...access.permissions import require_may_grant
+from ...audit.log import PendingEntry
 from ...etags import Tags
 from ...events.log import EventType, state_of
 from ...hostnames.ownership import evidence_of, evidence_of_row
@@ -22,7 +23,7 @@ from ...keys.data_keys import DataKeyStatements
 from ...principal import Principal
 from ...quotas.usage import Usage
 from ..candidates import candidate_of_certificate, candidate_of_content
-from ..contents import certificate_not_found, certificate_path, content_of, content_of_row
+from ..contents import certificate_not_found, content_of, content_of_row
 from ..parts import CertificateParts
 from ..requests import Replacement, Rollback
 from ..views import SHOWN, CertificateView, certificate_view, view_of
@@ -104,7 +105,7 @@ class Versions:
         """
         parts, action = self._parts, "certificate.replace"
         is_grant = replacement.grant_hostnames
-        require_may_grant(principal, wanted=is_grant)
+        require_may_grant(principal, grants=is_grant)
         activate_at = requested_time(replacement.activate_at, parts.clock(), active=False)
         result = parts.validation.accepted(user_id, replacement.submission())
         now = parts.clock()
@@ -112,12 +113,12 @@ class Versions:
         new = _NewVersion(content_of(result, now), result.private_key, activate_at, granted)
         keys = parts.data_keys.of(user_id)
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
                 allowed = replacement.allow_lost_hostnames
                 self._take_over(_Change(session, certificate, keys), new, result, allowed=allowed)
-            self._record(session, principal, action, certificate, before, is_grant=is_grant)
+            self._record(entry, certificate, before, is_grant=is_grant)
             return idempotent.save_response(session, view_of(certificate, now))
 
     def roll_back(
@@ -139,12 +140,12 @@ class Versions:
         parts, action = self._parts, "certificate.roll_back"
         now, keys = parts.clock(), parts.data_keys.of(user_id)
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             before = certificate.version, certificate.pending
             with self._usage.counted(session, user_id, certificate_id):
                 if rollback.version != certificate.version:
                     self._restore(_Change(session, certificate, keys), rollback, now)
-            self._record(session, principal, action, certificate, before)
+            self._record(entry, certificate, before)
             return idempotent.save_response(session, view_of(certificate, now))
 
     def cancel(
@@ -161,7 +162,7 @@ class Versions:
         """
         parts, action = self._parts, "certificate.cancel_cutover"
         change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
-        with change as (session, certificate):
+        with change as (session, certificate, entry):
             canceled = pending_state(certificate)
             with self._usage.counted(session, user_id, certificate_id):
                 self._pending.remove(session, certificate)
@@ -169,12 +170,9 @@ class Versions:
             session.flush()
             parts.revisions.replace(session, user_id)
             statements = parts.events.calls("certificate.schedule_canceled", user_id, canceled)
-            path = certificate_path(user_id, certificate_id)
             fingerprint = canceled.fingerprint_sha256
             detail = {"version": canceled.version, "fingerprint_sha256": fingerprint}
-            parts.audit.record(
-                session, principal, action, user_id, path, detail=detail, also=statements
-            )
+            entry.add(detail, also=statements)
             idempotent.save_response(session, None)
 
     def _take_over(
@@ -224,7 +222,8 @@ class Versions:
         if self._is_stored(change, certificate, new):
             return
         self._require_unexpired(content, now)
-        activation = self._pending.activation(session, certificate)
+        pending = self._pending.find(session, certificate)
+        activation = None if pending else certificate.activate_at
         require_takeover(
             candidate_of_certificate(certificate),
             candidate_of_content(content, certificate),
@@ -302,9 +301,7 @@ class Versions:
 
     def _record(
         self,
-        session: Transaction,
-        principal: Principal,
-        action: str,
+        entry: PendingEntry,
         certificate: Certificate,
         before: tuple[int, str | None],
         *,
@@ -317,48 +314,33 @@ class Versions:
         statements: list[BoundStatement] = []
         state = state_of(certificate)
         if certificate.version != version:
-            statements = events.calls(_EVENTS[action], user_id, state)
+            statements = events.calls(_EVENTS[entry.action], user_id, state)
         if certificate.pending is not None and certificate.pending != pending:
             scheduled = pending_state(certificate)
             detail["activate_at"] = certificate.activate_at
             # A rollback only renumbers the pending version.
-            if action == "certificate.replace":
+            if entry.action == "certificate.replace":
                 statements += events.calls("certificate.scheduled", user_id, scheduled)
                 state = scheduled
         is_change = is_grant or before != (certificate.version, certificate.pending)
         detail |= {"version": state.version, "fingerprint_sha256": state.fingerprint_sha256}
-        self._parts.audit.record(
-            session,
-            principal,
-            action,
-            user_id,
-            certificate_path(user_id, certificate.id),
-            outcome="done" if is_change else "unchanged",
-            detail=detail,
-            also=statements,
-        )
+        entry.add(detail, changed=is_change, also=statements)
 
     def _require_unexpired(self, content: dict[str, Any], now: datetime) -> None:
         not_after = content["not_after"]
         if self._parts.validation.enforces and not_after and not_after < now:
-            finding = Finding(
-                "expired",
-                "version",
-                f"It expired on {not_after:%Y-%m-%d}.",
-                "Replace the certificate with a valid one.",
-            )
+            detail = f"It expired on {not_after:%Y-%m-%d}."
+            hint = "Replace the certificate with a valid one."
+            finding = Finding("expired", "version", detail, hint)
             raise Conflict(
                 "The requested version has expired; nothing was changed.", errors=[finding]
             )
 
 
 def _is_active_already(certificate: Certificate) -> Conflict:
-    finding = Finding(
-        "already_active",
-        "activate_at",
-        f"This version of certificate {certificate.id} is already active.",
-        "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending.",
-    )
+    detail = f"This version of certificate {certificate.id} is already active."
+    hint = "Omit activate_at. To cancel a scheduled cutover, DELETE …/pending."
+    finding = Finding("already_active", "activate_at", detail, hint)
     return Conflict("This version is already active; nothing was changed.", errors=[finding])
 
 

@@ -62,6 +62,20 @@ def test_a_package_has_at_most_14_files() -> None:
     }
 
 
+def test_a_function_over_40_lines_says_why() -> None:
+    long = [
+        f"{path.relative_to(SOURCE)}: {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= 40
+        and "# Over 40 lines: " not in (ast.get_source_segment(path.read_text(), node) or "")
+    ]
+
+    assert long == []
+
+
 def test_no_file_has_a_vague_name() -> None:
     stray = [path for path in FILES if re.search(r"util|helper|common|misc", path.stem)]
 

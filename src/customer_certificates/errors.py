@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from .field_docs import doc
 
 Severity = Literal["error", "warning", "info"]
-
-
-def _meta(description: str, example: str) -> Meta:
-    return Meta(description=description, examples=[example])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +17,12 @@ class Finding:
     surprises. `info`: the value was understood or repaired.
     """
 
-    code: Annotated[str, _meta("A machine-readable code of the problem.", "required")]
-    field: Annotated[str, _meta("The field that the finding is about.", "name")]
-    detail: Annotated[str, _meta("A description of the problem.", "name is missing.")]
-    hint: Annotated[str, _meta("How to fix the problem.", 'Example: {"name": "Ada Lovelace"}')]
+    code: Annotated[str, doc("A machine-readable code of the problem.", "required")]
+    field: Annotated[str, doc("The field that the finding is about.", "name")]
+    detail: Annotated[str, doc("A description of the problem.", "name is missing.")]
+    hint: Annotated[str, doc("How to fix the problem.", 'Example: {"name": "Ada Lovelace"}')]
     severity: Annotated[
-        Severity, _meta("error: the value is rejected, or will not work.", "error")
+        Severity, doc("error: the value is rejected, or will not work.", "error")
     ] = "error"
 
 

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from ..crypto.secret import Secret
 from ..errors import Finding
+from ..field_docs import doc
 
 # public: the chain ends in a publicly trusted root. private: the chain ends in another root, which
 # was uploaded too. self_signed: signed by its own key. incomplete: an issuer is missing.
@@ -39,27 +39,19 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 # Descriptions for the OpenAPI document.
-SUBJECT = Meta(
-    description="The subject in the format of RFC 4514.", examples=["CN=www.example.com"]
+SUBJECT = doc("The subject in the format of RFC 4514.", "CN=www.example.com")
+ISSUER = doc("The issuer in the format of RFC 4514.", "CN=R10,O=Let's Encrypt,C=US")
+SERIAL = doc("The serial number in hexadecimal.", "4aa1b2c3d4e5f60718293a4b5c6d")
+HOSTNAMES = doc(
+    "Hostnames of the certificate: DNS names (as IDNA A-labels) and IP addresses.",
+    ["www.example.com"],
 )
-ISSUER = Meta(
-    description="The issuer in the format of RFC 4514.", examples=["CN=R10,O=Let's Encrypt,C=US"]
-)
-SERIAL = Meta(
-    description="The serial number in hexadecimal.", examples=["4aa1b2c3d4e5f60718293a4b5c6d"]
-)
-HOSTNAMES = Meta(
-    description="Hostnames of the certificate: DNS names (as IDNA A-labels) and IP addresses.",
-    examples=[["www.example.com"]],
-)
-NOT_BEFORE = Meta(description="Start of the validity.", examples=["2026-11-01T00:00:00Z"])
-NOT_AFTER = Meta(description="End of the validity.", examples=["2027-01-30T00:00:00Z"])
-FINGERPRINT = Meta(description="SHA-256 of the certificate (DER).", examples=["5d41…17c5"])
-SPKI = Meta(description="SHA-256 of the public key (SPKI).", examples=["9f86…0f00"])
-KEY_ALGORITHM = Meta(description="Type and size of the key.", examples=["ECDSA-P-256"])
-SIGNATURE_ALGORITHM = Meta(
-    description="Algorithm of the issuer's signature.", examples=["ecdsa-with-SHA384"]
-)
+NOT_BEFORE = doc("Start of the validity.", "2026-11-01T00:00:00Z")
+NOT_AFTER = doc("End of the validity.", "2027-01-30T00:00:00Z")
+FINGERPRINT = doc("SHA-256 of the certificate (DER).", "5d41…17c5")
+SPKI = doc("SHA-256 of the public key (SPKI).", "9f86…0f00")
+KEY_ALGORITHM = doc("Type and size of the key.", "ECDSA-P-256")
+SIGNATURE_ALGORITHM = doc("Algorithm of the issuer's signature.", "ecdsa-with-SHA384")
 
 
 class Leaf(msgspec.Struct, frozen=True):

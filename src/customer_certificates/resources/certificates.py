@@ -7,6 +7,7 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
+from ..field_docs import doc
 from ..pki.submission import Trust
 from ..services.access.permissions import users
 from ..services.certificates.contents import certificate_path
@@ -41,7 +42,7 @@ from ..web.operations import (
     Parameter,
     operation,
 )
-from ..web.resource import Resource
+from ..web.resource import AnswersHead, Resource
 
 _ACTIVE = Parameter(
     "active",
@@ -96,11 +97,11 @@ _Fingerprint = Annotated[str, Meta(pattern=_FINGERPRINT.schema["pattern"])]
 class Activated(msgspec.Struct):
     """The requested state of the certificate."""
 
-    id: Annotated[int, Meta(ge=1, description="The certificate's id.", examples=[1])]
-    active: Annotated[bool, Meta(description="Whether to serve the certificate.", examples=[True])]
+    id: Annotated[int, doc("The certificate's id.", 1, ge=1)]
+    active: Annotated[bool, doc("Whether to serve the certificate.", True)]
 
 
-class CertificatesResource:
+class CertificatesResource(AnswersHead):
     """A user's certificates."""
 
     def __init__(self, certificates: Certificates, listing: Listing) -> None:
@@ -162,8 +163,6 @@ class CertificatesResource:
             pagination.link_next(req, resp, page.next_after)
         etags.send(resp, tag, page.body if page else None)
 
-    on_head = on_get
-
 
 class CheckResource(Resource[Certificates]):
     """The dry run of an upload."""
@@ -186,7 +185,7 @@ class CheckResource(Resource[Certificates]):
         resp.data = encode(self._service.check(req.context.principal, user_id, upload, replaces))
 
 
-class CertificateResource:
+class CertificateResource(AnswersHead):
     """One of a user's certificates."""
 
     def __init__(self, certificates: Certificates, versions: Versions) -> None:
@@ -203,8 +202,6 @@ class CertificateResource:
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         tag, body = detailed(*self._certificates.get(user_id, certificate_id))
         etags.send(resp, tag, None if etags.if_none_match(req).admit(tag) else body)
-
-    on_head = on_get
 
     @operation(
         "Replace a certificate and its key",

@@ -12,6 +12,7 @@ from ..services.access.permissions import ANYBODY
 from ..services.etags import tag_of
 from ..web import etags
 from ..web.operations import operation
+from ..web.resource import AnswersHead
 
 _PACKAGE = "customer_certificates.resources"
 _TYPES = {
@@ -28,7 +29,7 @@ _POLICY = (
 _LINKS = {"docs": "/docs", "openapi": "/openapi.json", "healthcheck": "/healthcheck"}
 
 
-class RootResource:
+class RootResource(AnswersHead):
     """The start page: HTML for browsers, JSON for other clients."""
 
     speaks_json = False
@@ -47,10 +48,8 @@ class RootResource:
         else:
             resp.data = msgspec.json.encode(_LINKS)
 
-    on_head = on_get
 
-
-class OpenApiResource:
+class OpenApiResource(AnswersHead):
     """The API description for programs.
 
     The description holds no secret, so it requires no credentials. Users enter a token at /docs.
@@ -68,10 +67,8 @@ class OpenApiResource:
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.data = self._body
 
-    on_head = on_get
 
-
-class DocsResource:
+class DocsResource(AnswersHead):
     """The API description for people. The page loads only files of this service.
 
     Files are read on each request. Keeping them would take 2 MB in every process.
@@ -97,8 +94,6 @@ class DocsResource:
         else:
             etags.send(resp, tag, content)
             resp.content_type = _TYPES[_suffix(name)]
-
-    on_head = on_get
 
 
 def _suffix(name: str) -> str:

@@ -5,12 +5,12 @@ from typing import Annotated
 import msgspec
 from falcon import Request, Response
 
+from ..field_docs import doc
 from ..services.access.permissions import ANYBODY
 from ..services.health import Health, HealthView, ReadyView
-from ..services.schema import doc
 from ..web import responses
 from ..web.operations import Answer, operation
-from ..web.resource import Resource
+from ..web.resource import AnswersHead, Resource
 
 
 class Alive(msgspec.Struct):
@@ -39,7 +39,7 @@ class HealthcheckResource(Resource[Health]):
         _send(resp, health, is_ok=bool(health.database))
 
 
-class LivezResource:
+class LivezResource(AnswersHead):
     """The liveness of this process. Checks nothing outside the process."""
 
     @operation(
@@ -50,8 +50,6 @@ class LivezResource:
     )
     def on_get(self, _req: Request, resp: Response) -> None:
         responses.send_uncached(resp, Alive())
-
-    on_head = on_get
 
 
 class ReadyzResource(Resource[Health]):

@@ -5,9 +5,10 @@ from falcon import Request, Response
 from ..gateways.metrics import Metrics
 from ..services.access.permissions import OPERATORS
 from ..web.operations import operation
+from ..web.resource import AnswersHead
 
 
-class MetricsResource:
+class MetricsResource(AnswersHead):
     """Metrics of all worker processes, for Prometheus."""
 
     speaks_json = False
@@ -19,5 +20,3 @@ class MetricsResource:
     def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = self._metrics.content_type
         resp.data = self._metrics.exposition()
-
-    on_head = on_get

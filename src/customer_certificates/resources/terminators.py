@@ -7,6 +7,7 @@ from falcon import Request, Response
 from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound
+from ..field_docs import doc
 from ..pki.client_hello import key_types
 from ..pki.names.hostnames import address_of, server_name
 from ..services.access.permissions import CADDY, OPERATORS, TERMINATORS
@@ -73,7 +74,7 @@ _Cursor = Annotated[str, Meta(max_length=200)]
 class ServedName(msgspec.Struct):
     """A hostname with a served certificate."""
 
-    domain: Annotated[str, Meta(description="The normalized hostname.", examples=["www.a.org"])]
+    domain: Annotated[str, doc("The normalized hostname.", "www.a.org")]
 
 
 class CaddyResource(Resource[Terminators]):

@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 
 from ..errors import Unavailable
+from ..field_docs import doc
 from ..gateways.cache.page_cache import PageCache
 from ..gateways.database import Database
-from .schema import doc
 
 
 class HealthView(msgspec.Struct):

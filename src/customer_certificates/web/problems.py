@@ -10,8 +10,8 @@ from falcon import Request, Response
 
 from .. import errors
 from ..errors import Finding, Refusal
+from ..field_docs import doc
 from ..known_names import shown
-from ..services.schema import doc
 
 STATUSES: dict[type[Refusal], int] = {
     errors.Malformed: 400,

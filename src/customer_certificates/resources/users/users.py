@@ -6,10 +6,10 @@ import msgspec
 from falcon import Request, Response
 
 from ...errors import Conflict, Invalid, NotFound, PreconditionFailed, TooManyRequests
+from ...field_docs import doc
 from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ...services.etags import encode
 from ...services.idempotency import Reply
-from ...services.schema import doc
 from ...services.users.users import Email, NewUser, UserChanges, Users
 from ...services.users.views import UserView
 from ...web import etags, pagination, request_parsing, responses

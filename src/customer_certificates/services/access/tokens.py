@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
 from ...crypto import token_format
 from ...crypto.token_format import TokenKind
 from ...errors import Conflict, Finding, Forbidden, Invalid, Malformed, NotFound
+from ...field_docs import Id, Time, doc
 from ...gateways.database import EVERYBODY, Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import Token, User
@@ -20,7 +21,6 @@ from ..audit.log import Audit, Outcome
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..quotas.limits import require_of
-from ..schema import Id, Time, doc
 from ..user_lock import lock_user
 from ..users.users import Name
 from .permissions import SCOPES, Scope

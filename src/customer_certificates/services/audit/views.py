@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ...field_docs import doc
 from ...gateways.database.prepared import Row
-from ..schema import doc
 from .hash_chain import Entry, time_of
 
 _HASH = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"

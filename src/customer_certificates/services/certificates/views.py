@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ...errors import Finding
+from ...field_docs import doc
 from ...models import Certificate
 from ...pki.selection import Candidate, NotServableReason, why_not_servable
 from ...pki.submission import (
@@ -27,7 +28,6 @@ from ...pki.submission import (
 )
 from ..etags import encode, tag_of
 from ..hostnames.preview import HostnameChanges
-from ..schema import doc
 
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 

@@ -11,11 +11,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from ...field_docs import doc
 from ...gateways.dns import Answer, Dns, Edge, LookupFailed
 from ...gateways.http_files import FileMissing, HttpFiles, TargetForbidden, TargetUnreachable
 from ...gateways.outbound_http.deadline import Deadline
 from ...gateways.outbound_http.url import Address
-from ..schema import doc
 
 LABEL = "_customer-certificates"
 WELL_KNOWN = "/.well-known/customer-certificates/"

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ...field_docs import Time, doc
 from ...models import HostnameChallenge
-from ..schema import Time, doc
 from .checks import AliasRecord, DnsRecord, Records, Seen, Tokens, WebFile
 
 State = Literal["pending", "verified", "contesting", "expired"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..schema import Time, doc
+from ...field_docs import Time, doc
 from .log import EventType
 
 _ID = Annotated[int, Meta(ge=1)]

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, literal, select, tuple_, update
 from sqlalchemy.orm import aliased
 
 from ...errors import user_not_found
+from ...field_docs import doc
 from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import names_of
 from ...models import Certificate, User
@@ -21,7 +22,6 @@ from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
 from ..revisions import Revisions
-from ..schema import doc
 from ..user_lock import lock_user
 from .coverage import is_covered
 

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Select, select
 
 from ...errors import Conflict, Finding, user_not_found
+from ...field_docs import Time, doc
 from ...gateways.database import EVERYBODY, Database, int_param, text_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import as_json, items_of
@@ -15,7 +16,6 @@ from ...models import HostnameClaim, User
 from ...pki.names.ownership import Proof, covering
 from ..audit.log import Audit
 from ..principal import Principal
-from ..schema import Time, doc
 from ..user_lock import lock_user
 from .claims import IS_IN_USE
 from .ownership import Hostnames

@@ -7,12 +7,12 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
+from ...field_docs import doc
 from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.sql_functions import as_json, items_of
 from ...models import Certificate, CertificateHostname
 from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Decision
-from ..schema import doc
 
 _Hostnames = Annotated[list[str], Meta(examples=[["www.example.com"]])]
 

@@ -8,13 +8,13 @@ import msgspec
 
 from ...crypto.secret import Secret
 from ...errors import NotFound
+from ...field_docs import doc
 from ...gateways.database import Database
 from ...pki.placeholders import placeholder
 from ...pki.selection import Candidate, best, decide
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode, tag_of
 from ..principal import Principal, TerminatorScope
-from ..schema import doc
 from .key_release import KeyRelease
 from .traefik_selection import TraefikSelection
 

@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import and_, func, or_, select
 
 from ...crypto.secret import Secret
+from ...field_docs import doc
 from ...gateways.database import Database, int_param
 from ...gateways.database.changes import Changes
 from ...gateways.database.prepared import Prepared
@@ -37,7 +38,6 @@ from ..certificates.candidates import Candidates, Servable
 from ..etags import encode
 from ..events.log import HOSTNAMES_CHANGED
 from ..principal import Principal, TerminatorScope
-from ..schema import doc
 from .feed_cursors import Cursor, read
 from .key_release import KeyRelease
 

@@ -6,12 +6,12 @@ from typing import Annotated
 import msgspec
 from sqlalchemy import bindparam, select
 
+from ...field_docs import doc
 from ...gateways.database import Database, int_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
 from ..pages import Page, page_of
-from ..schema import doc
 from .feed import Feed
 
 

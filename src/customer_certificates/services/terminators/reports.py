@@ -9,6 +9,7 @@ from msgspec import Meta
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from ...errors import Conflict, NotFound
+from ...field_docs import Id, doc
 from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction, int_param
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
 from ...models import Certificate, Serving, Terminator, Token, User
@@ -18,7 +19,6 @@ from ..events.log import CertificateState, Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, exceeded, require
-from ..schema import Id, doc
 
 # Agents report once a minute, later if the service did not respond.
 _LIVE = timedelta(minutes=3)
@@ -86,7 +86,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Stored(NamedTuple):
-    """What is stored about a terminator and a certificate."""
+    """The stored report of a terminator about a certificate."""
 
     version: int
     serves: bool
@@ -166,13 +166,13 @@ class TerminatorReports:
         self, principal: Principal, terminator_id: int, idempotent: IdempotentRequest = NO_KEY
     ) -> None:
         """Deletes the terminator and its reports. Raises NotFound."""
-        with self._database.begin(EVERYBODY) as session:
-            idempotent.claim(session)
+        path = f"/terminators/reports/{terminator_id}"
+        write = self._audit.begin(principal, "terminator.forget", NOBODY, path, idempotent)
+        with write as (session, entry):
             result: Any = session.execute(delete(Terminator).where(Terminator.id == terminator_id))
             if not result.rowcount:
                 raise NotFound(f"Terminator {terminator_id} does not exist.")
-            path = f"/terminators/reports/{terminator_id}"
-            self._audit.record(session, principal, "terminator.forget", NOBODY, path)
+            entry.add()
             idempotent.save_response(session, None)
 
     def _terminator_id(self, session: Transaction, principal: Principal, report: Report) -> int:

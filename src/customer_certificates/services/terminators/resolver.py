@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ...field_docs import doc
 from ...pki.names.hostnames import address_of, wildcard_of
 from ...pki.selection import (
     Candidate,
@@ -21,7 +22,6 @@ from ..certificates.candidates import Candidates
 from ..certificates.servability import WHY
 from ..certificates.views import NOT_SERVABLE_REASON, SERVABLE
 from ..principal import Principal
-from ..schema import doc
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 
 from ...crypto.link_tokens import digest_of
 from ...errors import Conflict, Finding, TooManyRequests
+from ...field_docs import doc
 from ...gateways.database import Database, time_param
 from ...models import EmailVerificationLink, User
 from ..audit.log import Audit
@@ -16,7 +17,6 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..principal import Principal
-from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .users import view_of_user

@@ -9,6 +9,7 @@ from msgspec import Meta
 from sqlalchemy import bindparam, func, select
 
 from ...errors import user_not_found
+from ...field_docs import doc
 from ...gateways.database import Database, time_param
 from ...gateways.database.prepared import Row
 from ...models import (
@@ -26,7 +27,6 @@ from ..idempotency import KEPT_FOR, NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
 from ..quotas.usage import COUNTERS
-from ..schema import doc
 from ..user_lock import lock_user
 
 _Limit = Annotated[int, Meta(ge=0, le=2**53 - 1)]

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
+from ...field_docs import doc
 from ...gateways.database import Database, Transaction, int_param
 from ...gateways.database.prepared import Row
 from ...models import NEVER, Token, User, email_key, new_revision
@@ -23,7 +24,6 @@ from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
-from ..schema import doc
 from ..user_lock import lock_user
 from .address_verification import AddressVerification
 from .password_hashing import Passwords

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..schema import doc
+from ...field_docs import doc
 
 
 class UserView(msgspec.Struct, kw_only=False):

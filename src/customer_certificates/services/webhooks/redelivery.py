@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from ...errors import NotFound
+from ...field_docs import Time, doc
 from ...gateways.database import EVERYBODY, Database, int_param
 from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import insert_new, items_of
@@ -31,7 +32,6 @@ from ..events.log import EventType
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..pages import Page, page_of
 from ..principal import Principal
-from ..schema import Time, doc
 from .disabling import webhook_path
 from .endpoints import Webhooks, locked_webhook, require_active
 from .queue import first_pending, unblocked

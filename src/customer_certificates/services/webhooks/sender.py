@@ -11,10 +11,10 @@ import msgspec
 
 from ... import __version__
 from ...crypto import webhook_signatures
+from ...field_docs import doc
 from ...gateways.metrics import Metrics
 from ...gateways.outbound_http import Outbound, PostResponse, TargetForbidden, TargetUnreachable
 from ..events.trace_context import child_of
-from ..schema import doc
 from .queue import ClaimedDelivery, DeliveryBatch, Outcome
 
 # The wait after each attempt but the last, as proposed by Standard Webhooks: three days in total.

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ...field_docs import Time, doc
 from ..events.log import EVENT_TYPES, EventType
-from ..schema import Time, doc
 
 State = Literal["active", "paused", "disabled"]
 _Url = Annotated[

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from ....errors import Finding
+from ....field_docs import Time, doc
 from ....pki.submission import Submission
-from ...schema import Time, doc
 from .encoded_fields import decode_field, not_decodable
 
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"

@@ -1,4 +1,4 @@
-"""Descriptions of fields, for the API description."""
+"""Types and descriptions of fields, for the API description."""
 
 from datetime import datetime
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""What the children that examine uploads add to one, and what hostile keys do to the others."""
+"""The cost of the sandbox for an upload, and of hostile keys for other uploads."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What it costs a read that its credentials are checked."""
+"""The cost of authentication for a read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

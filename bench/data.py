@@ -1,4 +1,4 @@
-"""What the bench fills its databases with, and what it uploads."""
+"""The content of the bench's databases, and its uploads."""
 
 import hashlib
 import json

@@ -129,7 +129,7 @@ def pgbench(url: str, work: Workload, seconds: int) -> Result:
 
 
 def _run(command: list[str]) -> str:
-    """What `command` prints. Raises RuntimeError with its complaint where it fails."""
+    """Returns the output of `command`. Raises RuntimeError with its message if it fails."""
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode != 0:
         raise RuntimeError(f"{command[0]} failed:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")

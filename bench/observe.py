@@ -1,4 +1,4 @@
-"""What the database sees of the service: how many statements a read sends, and a list's plan."""
+"""The database's view of the service: the statements of a read, and the plan of a list."""
 
 import re
 import time
@@ -76,7 +76,7 @@ def _set_options(database: str, options: Mapping[str, str]) -> None:
 
 
 def _logged(log: Path, url: str, reads: int, sent: Mapping[str, str] = {}) -> str:
-    """What the database server logs while `url` is read."""
+    """The statements that the database server logs while `url` is read."""
     start = log.stat().st_size
     for _ in range(reads):
         httpx.get(url, headers=sent, timeout=60).raise_for_status()

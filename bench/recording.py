@@ -1,4 +1,4 @@
-"""What recording an event adds to an activation: with events and without, by turns."""
+"""The cost of recording an event at an activation, with and without events by turns."""
 
 import time
 from collections.abc import Iterator, Sequence

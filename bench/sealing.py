@@ -1,4 +1,4 @@
-"""What sealing a private key adds to an upload, and opening it to whoever serves it."""
+"""The cost of encrypting a private key at an upload, and of decrypting it for a terminator."""
 
 import time
 from collections.abc import Callable

@@ -76,7 +76,7 @@ def lines(server: str, folder: Path, figures: dict[Figure, float]) -> Iterator[s
     migrate(config.database_owner_url, config.database_url)
     engine = migration_engine(config.database_owner_url)
     users = add_users(engine, 20)
-    # Who records is not what is measured, and does not wait for the disk.
+    # The recording client is not measured, and does not wait for the disk.
     unsafe = f"{config.database_url}?options=-c%20synchronous_commit%3Doff"
     database = Database(unsafe, Metrics(None), threads=4)
     master_keys = Services(config).master_keys

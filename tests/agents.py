@@ -80,7 +80,7 @@ class RunningAgent:
         self.process = psutil.Process(self._forked.pid)
 
     def status(self) -> Status | None:
-        """What it last left of itself."""
+        """Its last report about itself."""
         with suppress(OSError):
             found = msgspec.json.decode((self.folder / "status.json").read_bytes(), type=Status)
             return found if found.process == self._forked.pid else None
@@ -105,7 +105,7 @@ class RunningAgent:
 
 
 def wait_for(look: Callable[[], T], is_so: Callable[[T], bool], log: Path) -> T:
-    """What `look` finds, once that `is_so`."""
+    """The result of `look`, once it satisfies `is_so`."""
     patience = threading.Event()
     for _ in range(600):
         if is_so(found := look()):

@@ -109,7 +109,7 @@ class UserPages:
         self.ask("incr", f"writes:{user_id}")
 
     def ask(self, command: str, *arguments: Any) -> Any:
-        """What Redis answers; None if it does not answer, or did not a moment ago."""
+        """The response of Redis; None if it does not respond, or did not a moment ago."""
         if time.monotonic() < self._rests_until:
             return None
         try:

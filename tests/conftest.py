@@ -68,7 +68,7 @@ class Backend:
         return replace(config, password_cost=CHEAPEST_HASHES)
 
     def closed(self, **more: str) -> Config:
-        """What the profile prd needs, for the same database. Hostnames need no proof, unless a
+        """The settings of the profile prd, for the same database. Hostnames need no proof, unless a
         test asks for that."""
         proof = {"CC_HOSTNAME_PROOF": "preferred"}
         return self.config(**{"CC_ENV": "prd", **self.named(), **proof, **more})
@@ -354,7 +354,7 @@ def master_keys(backend: Backend) -> MasterKeys:
 
 @pytest.fixture(scope="session")
 def children() -> Iterator[SandboxPool]:
-    """What examines uploads, for what is tested without HTTP."""
+    """The sandbox that validates uploads, for tests without HTTP."""
     children = SandboxPool(
         Validator, Path(certifi.where()).read_bytes(), size=2, on_exit=Metrics(None).sandbox_ended
     )

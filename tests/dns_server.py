@@ -129,7 +129,7 @@ class DnsServer:
         self._send(update)
 
     def client(self, *more: ResolverAddress, seconds: float = 5.0) -> Dns:
-        """What asks this server, and `more`."""
+        """The resolver that asks this server, and `more`."""
         return Dns([self.resolver, *more], seconds)
 
     def _send(self, update: dns.update.UpdateMessage) -> None:

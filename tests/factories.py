@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
 
 def a_user(**changes: Any) -> dict[str, Any]:
-    """What to send to register a user whom nobody has registered yet."""
+    """The body that registers a new user."""
     number = next(_numbers)
     return {
         "name": f"User {number}",
@@ -38,7 +38,7 @@ def a_user(**changes: Any) -> dict[str, Any]:
 
 
 def an_upload(hostname: str = "www.example.com", **changes: Any) -> dict[str, Any]:
-    """What to send to upload a certificate for `hostname`; always the same one."""
+    """The body that uploads a certificate for `hostname`, always the same one."""
     pair = a_pair(hostname)
     return {"body": pair.body, "private_key": pair.private_key, **changes}
 

@@ -11,7 +11,7 @@ def main() -> None:
     """The command, in a process of its own."""
     # Ten attempts may all fail, of many events, where a third of them does.
     sender.SCHEDULE = (timedelta(milliseconds=50),) * 100
-    # What a worker had that was killed is to be had again soon.
+    # The deliveries of a killed worker can soon be claimed again.
     sender.LEAST_LEFT = timedelta(seconds=1)
     queue.LEASE = timedelta(seconds=3)
     work(Config.from_environ())

@@ -39,7 +39,7 @@ class Leftovers:
         self._found: list[str] = []
         os.environ["TEST_RUN"] = os.environ["TMPDIR"] = str(self.folder)
         tempfile.tempdir = None
-        # What pytest keeps of failed tests is to be looked at after the run.
+        # pytest keeps the files of failed tests, to be looked at after the run.
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outside)
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -1,4 +1,4 @@
-"""What each of several processes that run the tests at once (pytest-xdist) has for itself."""
+"""The resources of each process that runs tests in parallel (pytest-xdist)."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-# What pytest-xdist tells its processes: «gw0», «gw1», …; without it there is this one alone.
+# pytest-xdist names its processes gw0, gw1, …. Without it there is only this process.
 _NAME = os.environ.get("PYTEST_XDIST_WORKER", "")
 NUMBER = int(_NAME.removeprefix("gw") or 0)
 COUNT = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

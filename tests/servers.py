@@ -237,7 +237,7 @@ def openbao_command() -> str:
 
 
 def _account() -> dict[str, Any]:
-    """Who runs PostgreSQL, as arguments of Popen: it refuses to run as root."""
+    """The account for PostgreSQL, as arguments of Popen. It does not run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

@@ -26,10 +26,10 @@ from customer_certificates.services.principal import Principal
 
 from .factories import a_user
 
-# Who asks where a test does not care.
+# The principal of tests for which it does not matter.
 PRINCIPAL = Principal("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-# What `dump` gives where there is nothing.
+# The result of `dump` for an empty table.
 _RECORDS = {"audit", "audit_heads", "events", "kept_answers"}
 # The service, and a worker beside a test, note here what they have done.
 _JOBS = {"service_state", "service_latches", "service_secrets", "key_deletions", "audit_exports"}

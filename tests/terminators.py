@@ -95,7 +95,7 @@ class Terminator:
 
     @contextmanager
     def under_constant_handshakes(self, hostname: str) -> Iterator[list[str | None]]:
-        """What two clients are served, one new connection after the other, during the block."""
+        """The certificates that two clients get on new connections during the block."""
         seen: list[str | None] = []
         ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Whatever happens to Redis, every response is correct, and none is a 5xx."""
+"""While Redis fails in any way, every response is correct, and none is a 5xx."""
 
 import json
 import pickle
@@ -57,7 +57,7 @@ def cached_service(started_service: Service, valkey: Server) -> Service:
 
 @pytest.fixture
 def store(valkey: Server) -> Iterator[Any]:
-    """What is in Redis."""
+    """The content of Redis."""
     with redis.Redis.from_url(valkey.url) as client:
         yield client
 
@@ -252,7 +252,7 @@ def _lists(service: Service, user: int) -> list[list[int]]:
 
 
 def _asked_on_fresh_connections(service: Service, path: str) -> list[Any]:
-    """What the service says at `path`, as each of many connections has it."""
+    """The responses of the service at `path`, on many connections."""
     with service.client(headers={"Connection": "close"}) as client:
         answers = [client.get(path) for _ in range(_FRESH_CONNECTIONS)]
     assert {answer.status_code for answer in answers} == {200}

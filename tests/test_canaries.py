@@ -40,12 +40,12 @@ CANARIES = {
     "passphrase": _PASSPHRASE.encode(),
     "token": _SECRET.encode(),
 }
-# What a request with a key in it is sent to while it is killed.
+# The signals that kill the service during a request with a key.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT)
 
 
 def forms(canary: bytes) -> dict[str, bytes]:
-    """What it may be found as; base64 in each of the three positions that it may begin at."""
+    """The encodings to search for: base64 at each of its three possible offsets, too."""
     encoded = {f"base64 {skip}": base64.b64encode(canary[skip : skip + 15]) for skip in range(3)}
     urlsafe = {
         f"urlsafe {skip}": base64.urlsafe_b64encode(canary[skip : skip + 15]) for skip in range(3)
@@ -119,7 +119,7 @@ class Story:
             self._register(client)
 
     def tell(self) -> None:
-        """What users do, and errors of every kind."""
+        """Requests of users, and errors of every kind."""
         password, key = CANARIES["password"].decode(), self._good["private_key"]
         home, path, good, sealed = self._home, self._path, self._good, self._sealed
         with self._client() as client:

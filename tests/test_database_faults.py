@@ -1,4 +1,4 @@
-"""Whatever happens to the database: rejected in time, recovered, and nothing lost."""
+"""While the database fails, requests are rejected in time. Then it recovers; nothing is lost."""
 
 import itertools
 import os
@@ -108,7 +108,7 @@ class Owner:
         return answer
 
     def listed(self) -> list[int]:
-        """What the list has, page by page."""
+        """The list, page by page."""
         ids: list[int] = []
         path = f"{self.path}/certificates?limit=1000"
         while path:

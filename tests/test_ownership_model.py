@@ -180,7 +180,7 @@ class Ownership(RuleBasedStateMachine):
             f"/users/{one.user}/certificates/{one.id}",
             json={**upload_of(pair), "allow_lost_hostnames": True},
         )
-        # What is stored already changes nothing, not even who owns what.
+        # A certificate that is already stored changes nothing, not even the ownership.
         if one.active and pair != one.pair:
             # Names that the new version does not have are freed first.
             before, certificates = self.claims, self.certificates

@@ -54,7 +54,7 @@ OF_USERS = [route for route in CLOSED if not {"operator", "terminator"} & {*rout
 ABOUT_A_USER = [route for route in OF_USERS if "{user_id}" in route.path]
 
 
-# What is sent to change a certificate; what is not here takes no body.
+# The bodies of changes to a certificate. Other operations take no body.
 WANTED: dict[str, Any] = {
     f"{method} /users/{{user_id}}/certificates/{{certificate_id}}{more}": body
     for method, more, body in (
@@ -65,7 +65,7 @@ WANTED: dict[str, Any] = {
 }
 
 
-# What there is of a certificate that is to be activated.
+# The columns of a certificate before its activation.
 _CONTENT = {
     "hostnames": "[]",
     "findings": "[]",

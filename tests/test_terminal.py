@@ -28,7 +28,7 @@ HOSTILE = (
 )
 # Without the surrogate, as UTF-8 and JSON have it.
 ENCODABLE = HOSTILE.replace("\udcff", "")
-# What writes to a terminal, and where that is.
+# The functions that write to a terminal, and their modules.
 _WRITERS = {"print", "echo", "secho", "print_json", "Console", "SafeConsole", "StreamHandler"}
 _ALLOWED = {
     "terminal.py": {"print", "stderr"},
@@ -36,7 +36,7 @@ _ALLOWED = {
     "gateways/log_format.py": {"StreamHandler", "stderr"},
     # Routes, addresses and numbers, none of which a client can make up.
     "gateways/request_lines.py": {"stdout"},
-    # What a WSGI environment names; Falcon writes nothing there.
+    # The stream of a WSGI environment. Falcon writes nothing there.
     "server/request.py": {"stderr"},
     # Flushed before a process is forked, and before it exits.
     "server/supervisor.py": {"stdout"},

@@ -17,15 +17,12 @@ from cryptography import x509
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.pki.placeholders import placeholder
-from customer_certificates.services.audit.log import Audit
-from customer_certificates.services.certificates.versions.cutovers import Cutovers
-from customer_certificates.services.events.log import Events
 
 from .agents import EDGES, start_edge
 from .client.importing.unloadable import KINDS, unloadable
 from .conftest import Backend
 from .factories import a_user
-from .ownership import hostnames_on
+from .ownership import cutovers_on
 from .pki.authority import NOW, a_leaf, issue
 from .resources import an_upload_of
 from .service import Service
@@ -114,12 +111,7 @@ def cut_over(database: Database) -> None:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    cutovers, patience = (
-        Cutovers(
-            database, hostnames_on(database, now), Audit(database, now), Events(database, now), now
-        ),
-        Flag(),
-    )
+    cutovers, patience = (cutovers_on(database, now), Flag())
     for _ in range(600):
         if cutovers.run():
             return
@@ -175,7 +167,7 @@ def test_traefik_serves_only_the_owners_certificate(
         traefik.wait_for(shop, fingerprint(x509.load_pem_x509_certificate(made.encode())))
 
 
-# What each server does with what an agent has written is in client/test_served.py.
+# client/sync/test_served.py tests each server with the files of an agent.
 once_an_agent = pytest.mark.parametrize("terminator", ["caddy", "traefik", "nginx"], indirect=True)
 
 

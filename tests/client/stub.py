@@ -17,6 +17,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 Answer = tuple[int, dict[str, str], Any]
 
 
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Serves until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
 class Stub:
     """The routes that an import needs, for user 1.
 
@@ -120,10 +132,5 @@ def a_stub(pair: Path | None = None) -> Iterator[Stub]:
             server.socket = context.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with serving(server):
             yield stub
-        finally:
-            server.shutdown()
-            thread.join()

@@ -141,7 +141,7 @@ class Draft:
     more: bytes = b""
 
     def content(self, algorithm: str) -> bytes:
-        """What is signed (TBSCertificate)."""
+        """The signed part (TBSCertificate)."""
         validity = sequence(
             *(at if isinstance(at, bytes) else time(at) for at in (self.start, self.end))
         )

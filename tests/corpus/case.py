@@ -20,7 +20,7 @@ Expected = tuple[str, Severity, str]
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent, when, and everything that should be found.
+    """An upload, its time, and all expected findings.
 
     `made` says how it was made. `known` are intermediates (DER) from earlier uploads. `findings`
     are the code, severity and field of each, in any order. `served`: how many certificates.

@@ -760,7 +760,7 @@ def _directory(country: str) -> x509.DirectoryName:
 
 
 def _accepted() -> Iterator[Case]:
-    """What every client accepts, and naive verifiers refuse."""
+    """A chain that every client accepts and simple verifiers reject."""
     here, nowhere = [x509.DNSName("example.com")], x509.IPAddress(ip_network("0.0.0.0/0"))
     policy = sequence(oid("1.2.3.4"))
     extensions = {

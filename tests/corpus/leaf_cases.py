@@ -814,7 +814,7 @@ def _unread(name: str, made: str, certificate: bytes, code: str = "pem_invalid")
 
 
 def _parts(certificate: bytes) -> tuple[bytes, bytes]:
-    """What comes before the signature's BIT STRING, without the header; and the signature."""
+    """The content before the signature's BIT STRING, without the header, and the signature."""
     # The header takes four octets: no leaf here is shorter than 256 or longer than 65535 octets.
     at = certificate.rindex(SIGNED_WITH) + len(SIGNED_WITH)
     return certificate[4:at], certificate[at + 3 :]

@@ -348,7 +348,7 @@ def _broken() -> Iterator[Case]:
 
 
 def _other_things() -> Iterator[Case]:
-    """What was sent is something else altogether."""
+    """The upload is of another kind."""
     yield _nothing("pem-empty", "An empty body.", "")
     yield _nothing("pem-blank", "A body of blanks and newlines.", " \n \t\r\n")
     yield _nothing("pem-text", "The name of a file in place of its content.", "/etc/ssl/my.crt")

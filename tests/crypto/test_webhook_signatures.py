@@ -1,4 +1,4 @@
-"""What is signed is verified with the library that receivers are told to use."""
+"""The library that the docs recommend to receivers verifies our signatures."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone

@@ -24,7 +24,7 @@ def lines(log: Path, request_id: str) -> list[dict[str, Any]]:
     deadline = time.monotonic() + WAIT_SECONDS
     while request_id not in log.read_text("utf-8").rpartition("\n")[0]:
         assert time.monotonic() < deadline, f"no line of {request_id}"
-    # What follows the last line break is being written.
+    # The text after the last line break is still being written.
     whole = log.read_text("utf-8").rpartition("\n")[0].splitlines()
     read = [json.loads(line) for line in whole if line[:1] == "{"]
     return [line for line in read if line.get("request_id") == request_id]

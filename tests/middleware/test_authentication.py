@@ -24,7 +24,7 @@ DOCS_FILES = "/docs/{name}"
 # The secret is in the link.
 BY_LINK = "/email-verifications/{verification_token}"
 METHODS = (*COMBINED_METHODS, "WEBSOCKET", "FOO", "get", "Options")
-# What a browser sends to find out whether a page of another site may ask.
+# The preflight request of a browser for a page of another site.
 PREFLIGHT = {
     "Origin": "https://evil.example",
     "Access-Control-Request-Method": "DELETE",

@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["customer_certificates"]):
 
 from ..corpus.case import CASES, ROOTS, Case, read
 
-# What costs is refused sooner: a fuzzer is to try much in little time.
+# Lower cost limits, so that the fuzzer tries more inputs in the same time.
 cost_limits.MOST_ITERATIONS = 5_000  # pyrefly: ignore[bad-assignment]
 cost_limits.MOST_SCRYPT_WORK = 2**14
 _PASSPHRASE = "Passphrase-canary-7f3a9c"

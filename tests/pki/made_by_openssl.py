@@ -1,4 +1,4 @@
-"""What the OpenSSL command made (3.0.19), where the library makes no such thing.
+"""Files from the OpenSSL command (3.0.19) that the library cannot make.
 
 Each from the P-256 key `KEY` and its certificate; the passphrase is «secret».
 """

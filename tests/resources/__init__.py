@@ -52,14 +52,14 @@ def base64_of(content: bytes) -> str:
 
 
 def an_upload_of(*certificates: x509.Certificate, **changes: Any) -> dict[str, Any]:
-    """What to send for a certificate of the authority's, and its chain."""
+    """An upload of a certificate of the test CA, with its chain."""
     name = certificates[0].subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
     key = base64_of(key_der(str(name)))
     return {"body": pem(*certificates), "private_key": key, **changes}
 
 
 def self_signed(*hostnames: str, **faults: Any) -> dict[str, Any]:
-    """What to send for a self-signed certificate for `hostnames`: another one each time."""
+    """An upload of a new self-signed certificate for `hostnames`."""
     faults = {"hostnames": hostnames, **faults}
     return an_upload_of(authority.a_leaf(hostnames[0], hostnames[0], **faults))
 

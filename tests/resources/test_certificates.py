@@ -16,7 +16,7 @@ from . import refusal
 
 pytestmark = pytest.mark.one_backend
 
-# What an upload answers; whoever reads the certificate is told the same and more.
+# The fields of the response to an upload. A read of the certificate has the same and more.
 UPLOADED = {
     "id",
     "user_id",

@@ -1,4 +1,4 @@
-"""What would become of an upload, without one."""
+"""The dry run of an upload."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ NO_CHANGE: dict[str, list[Any]] = {
 
 
 def check(client: TestClient, user_id: int, upload: dict[str, Any], replaces: str = "") -> Any:
-    """What is answered; `replaces` is the path of a certificate."""
+    """The response; `replaces` is the path of a certificate."""
     params = {"replaces": replaces.rpartition("/")[2]} if replaces else {}
     answer = client.simulate_post(
         f"/users/{user_id}/certificates/check", json=upload, params=params

@@ -20,7 +20,7 @@ from ..applications import Apps, Clock
 from ..conftest import StoredKeys
 from ..credentials import bearer, make_token
 from ..factories import listed
-from ..ownership import hostnames_on
+from ..ownership import cutovers_on, hostnames_on
 from ..tables import dump
 from . import base64_of, codes, key_der, refusal, self_signed, store
 from .feed_reader import Reader
@@ -40,18 +40,12 @@ Run = Callable[[], int]
 
 @pytest.fixture
 def cutovers(database: Database, clock: Clock) -> Cutovers:
-    return Cutovers(
-        database,
-        hostnames_on(database, clock),
-        Audit(database, clock),
-        Events(database, clock),
-        clock,
-    )
+    return cutovers_on(database, clock)
 
 
 @pytest.fixture
 def run(cutovers: Cutovers) -> Run:
-    """What a worker does."""
+    """Makes the cutovers that are due, as a worker does."""
     return cutovers.run
 
 
@@ -676,16 +670,7 @@ def test_two_workers_make_each_cutover_once(
     for path in paths:
         put(enforcing, path, future())
     clock.now += 5 * DAY
-    workers = [
-        Cutovers(
-            database,
-            hostnames_on(database, clock),
-            Audit(database, clock),
-            Events(database, clock),
-            clock,
-        )
-        for _ in range(3)
-    ]
+    workers = [cutovers_on(database, clock) for _ in range(3)]
     with ThreadPoolExecutor(3) as threads:
         made = list(threads.map(lambda one: one.run(), workers))
 
@@ -760,7 +745,7 @@ def test_the_index_finds_what_is_due(certificate: str, engine: sa.Engine) -> Non
     assert "ix_certificates_activate_at" in str(plan)
 
 
-# What takes a served name off the air.
+# Changes that leave a served hostname without a certificate.
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What ends soon, and when its owner is told, over the API and in a terminal."""
+"""Expiring certificates and the notices about them, in the API and on the command line."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -166,7 +166,7 @@ def test_what_is_served_is_looked_at(client: TestClient, database: Database, own
     certificates = f"/users/{owner}/certificates"
 
     def tell(days: float) -> list[str]:
-        """What the owner is told where a worker runs so many days from now."""
+        """The notices that the owner gets from a worker that runs so many days from now."""
         at = datetime.now(UTC) + days * DAY
         Expiry(database, Events(database, lambda: at), lambda: at, by_mail=False).notify()
         kinds = [one["type"] for one in client.simulate_get(f"/users/{owner}/events").json]

@@ -61,7 +61,7 @@ def test_a_snapshot_comes_in_pages_and_is_followed_by_changes(
     first = reader.page()
     assert (first["reset"], first["more"]) == (True, True)
     assert [one["certificate_id"] for one in first["changes"]] == ids[:2]
-    # What changes between two pages comes after the snapshot, wherever it was in it.
+    # A change between two pages comes after the snapshot, wherever the certificate was in it.
     reporting.simulate_delete(f"/users/{owner}/certificates/{ids[0]}")
     new = add(reporting, owner, self_signed(WWW))
     assert reader.read() == [(ids[2], 1), (ids[3], 1), (new, 1)]

@@ -28,7 +28,7 @@ def add(client: TestClient, user_id: int, upload: dict[str, Any], **changes: Any
 
 
 def named(*hostnames: str | x509.GeneralName) -> dict[str, Any]:
-    """What to send for a certificate with exactly these names."""
+    """An upload of a certificate with exactly these names."""
     return an_upload_of(issue("Named", "Named", hostnames=hostnames))
 
 

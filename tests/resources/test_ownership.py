@@ -22,7 +22,6 @@ from customer_certificates.models import (
     Webhook,
 )
 from customer_certificates.services.audit.log import Audit
-from customer_certificates.services.certificates.versions.cutovers import Cutovers
 from customer_certificates.services.events.log import Events
 from customer_certificates.services.hostnames.notice_delivery import HostnameNoticeDelivery
 from customer_certificates.services.quotas.limits import DEFAULTS
@@ -30,7 +29,7 @@ from customer_certificates.services.revisions import Revisions
 
 from ..applications import Clock
 from ..credentials import bearer, make_token
-from ..ownership import hostnames_on
+from ..ownership import cutovers_on
 from ..pki.authority import NOW, a_leaf, rsa_key
 from ..tables import add_users, dump
 from . import an_upload_of, base64_of, codes, der_of, key_der, pem, refusal, self_signed, store
@@ -43,7 +42,7 @@ DAY = timedelta(days=1)
 
 
 def public(*hostnames: str, **faults: Any) -> dict[str, Any]:
-    """What to send for a certificate of a CA that proves hostnames."""
+    """An upload of a certificate of a CA that proves hostnames."""
     return an_upload_of(a_leaf("Root", hostnames[0], hostnames=hostnames, **faults))
 
 
@@ -247,7 +246,7 @@ def test_every_way_to_activate_checks_ownership_again(
     clock: Clock,
     owner: int,
 ) -> None:
-    """What was activated without proof before goes on and can be renewed; new names need proof."""
+    """A certificate activated without proof can be renewed. New hostnames need proof."""
     path = store(reporting, owner, self_signed(WWW), active=True)
     allowed = {"allow_lost_hostnames": True}
     put = requiring.simulate_put(path, json=self_signed(WWW, "b.example.com"))
@@ -267,8 +266,7 @@ def test_every_way_to_activate_checks_ownership_again(
     (stranger,) = add_users(engine, 1)
     assert upload(reporting, stranger, public("d.example.com")).status_code == 201
     clock.now += 2 * DAY
-    audit, events = Audit(database, clock), Events(database, clock)
-    assert Cutovers(database, hostnames_on(database, clock), audit, events, clock).run() == 0
+    assert cutovers_on(database, clock).run() == 0
     shown = reporting.simulate_get(waiting).json
     assert shown["active"] is False
     assert "cutover_failed" in codes(shown["findings"])

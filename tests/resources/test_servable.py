@@ -1,4 +1,4 @@
-"""What no server can serve is given to none, and users are told why."""
+"""Servers get no certificate that they cannot serve, and users see the reason."""
 
 import json
 from datetime import timedelta
@@ -58,7 +58,7 @@ def of(client: TestClient, path: str) -> dict[str, Any]:
 
 
 def served(client: TestClient) -> tuple[list[str], int, int]:
-    """What the feed and Traefik have, and how Caddy is answered for www.example.com."""
+    """The certificates in the feed and for Traefik, and Caddy's status for www.example.com."""
     feed = client.simulate_get("/terminators/feed").json["changes"]
     pairs = client.simulate_get(TRAEFIK).json["tls"]["certificates"]
     caddy = client.simulate_get(CADDY, params={"server_name": WWW})

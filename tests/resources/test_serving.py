@@ -33,7 +33,7 @@ def shown(client: TestClient, path: str) -> list[dict[str, Any]]:
 
 
 def item(client: TestClient, path: str, **changes: Any) -> dict[str, Any]:
-    """What a terminator says of a certificate that it serves."""
+    """The report of a terminator about a certificate that it serves."""
     certificate = client.simulate_get(path).json
     said = {
         "certificate_id": certificate["id"],

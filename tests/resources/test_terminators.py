@@ -51,7 +51,7 @@ def is_silent(answer: Result) -> bool:
 
 
 def reads(engine: sa.Engine) -> list[tuple[int, str | None, dict[str, Any]]]:
-    """What the audit has of keys that were read: chain, path, detail."""
+    """The audit entries about keys that were read: chain, path, detail."""
     with engine.connect() as connection:
         rows = connection.execute(
             sa.select(AuditEntry.chain, AuditEntry.object, AuditEntry.detail)

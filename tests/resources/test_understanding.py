@@ -1,4 +1,4 @@
-"""What is understood of an upload, what is said of it, and when it is refused."""
+"""The parsed fields of an upload, its findings, and its rejection."""
 
 import base64
 from collections.abc import Callable
@@ -466,7 +466,7 @@ def test_a_key_need_not_be_in_standard_base64(
 def test_any_kind_of_key_is_read_where_no_file_can_be_opened(
     reporting: TestClient, stored_keys: StoredKeys, owner: int, key: Any, algorithm: str
 ) -> None:
-    """What is imported, or looked up, at its first use only would not be there."""
+    """A module that is imported at its first use would be missing in the sandbox."""
     pem_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     leaf = pem(a_leaf("Issuing", key=key), ISSUING)
     certificate = shown(

@@ -42,12 +42,12 @@ def test_the_admin_server_has_only_routes_for_monitoring(watched: tuple[Service,
             assert answer.status_code == 404
             assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
             assert admin.post(path, json={}).status_code == 404
-        # What all workers count, whichever of them is asked; 401s of the main address among it.
+        # Any worker answers with the counts of all, and with the 401s of the main address.
         labels = '{method="GET",route="/metrics",status="401"}'
         counted = f"customer_certificates_http_requests_total{labels} 1.0"
         for _ in range(8):
             assert counted in admin.get("/metrics").text
-        # Whoever connects and says nothing keeps nobody from asking.
+        # A client that connects and sends nothing blocks no other client.
         silent = [socket.create_connection(("127.0.0.1", httpx.URL(url).port)) for _ in range(8)]
         assert admin.get("/livez").json() == {"api": 1}
         for connection in silent:

@@ -47,7 +47,7 @@ def length(number: int | str) -> bytes:
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
-# What is sent, and the status of the answer.
+# The request, and the status of the response.
 REFUSED: dict[str, tuple[bytes, set[int]]] = {
     # Bodies
     "no length and no body": (post(b""), {400}),

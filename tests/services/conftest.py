@@ -1,4 +1,4 @@
-"""What was asked of the database."""
+"""The users of a database, and the statements that a test sends to it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +9,31 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.database.drivers import postgresql, sqlite
 from customer_certificates.gateways.database.prepared import DriverStatement
+from customer_certificates.gateways.metrics import Metrics
+from customer_certificates.services.audit.log import Audit
+from customer_certificates.services.events.log import Events
+from customer_certificates.services.users.address_verification import AddressVerification
+from customer_certificates.services.users.password_hashing import Passwords
+from customer_certificates.services.users.users import Users
+
+from ..factories import CHEAPEST_HASHES
+from ..ownership import hostnames_on
+from ..tables import NOW
 
 Counter = Callable[[Callable[[], Any]], list[str]]
+
+
+@pytest.fixture
+def users(database: Database) -> Iterator[Users]:
+    passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
+    audit, events = Audit(database, clock), Events(database, clock)
+    verification = AddressVerification(database, clock, by_mail=False)
+    hostnames = hostnames_on(database, clock)
+    yield Users(database, passwords, hostnames, audit, events, verification, clock)
+    passwords.close()
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_retry_after_is_parsed(header: str, seconds: float | None) -> None:
     assert seconds_of(header) == seconds
 
 
-# What follows is against the service itself.
+# The following tests use the service itself.
 
 
 class Imports:

@@ -20,7 +20,7 @@ _OPENSSL = {
 
 
 def unloadable(kind: str, number: int, hostname: str, folder: Path, **changes: object) -> Entry:
-    """What the feed says of a certificate of one of KINDS; `folder` is for files on the way."""
+    """The feed's entry for a certificate of one of KINDS; `folder` is for temporary files."""
     if kind in _OPENSSL:
         leaf, key = _made_by_openssl(_OPENSSL[kind], hostname, folder)
         # Written anew, the key says that it is for PKCS#1, not that it is for PSS alone.

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ...terminators import fingerprint
+from ..stub import serving
 
 Entry = dict[str, Any]
 
@@ -133,13 +134,8 @@ def a_feed(earlier: FeedStub | None = None, port: int = 0) -> Iterator[FeedStub]
 
     with Server(("127.0.0.1", port), Handler) as server:
         stub.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with serving(server):
             yield stub
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def entry(

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,10 @@ from customer_certificates.client.sync.state.state import State
 
 from ...agents import typed
 from ...pki.authority import NOW
-from .feed_stub import FeedStub, a_feed
+from .feed_stub import FeedStub
 from .test_sync import LATER, WWW, Keeper, a, content
 
 _SECRET = b"this is somebody's own"
-
-
-@pytest.fixture
-def feed() -> Iterator[FeedStub]:
-    with a_feed() as feed:
-        yield feed
 
 
 @pytest.fixture

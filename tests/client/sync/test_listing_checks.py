@@ -1,7 +1,6 @@
 """A server's check that rejects some certificates, or the whole configuration."""
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from ...agents import program, start_edge, typed, wait_for
 from ...pki.authority import rsa_key
 from ...service import COMMAND, run_forked
-from .feed_stub import Entry, FeedStub, a_feed
+from .feed_stub import Entry, FeedStub
 from .test_served import a, of
 
 # Refuses a listing with a word in it; counts how often it is asked.
@@ -96,12 +95,6 @@ class Keeper:
 def served_in(feed: FeedStub) -> set[int]:
     """The certificates that were reported as served."""
     return {one["certificate_id"] for r in feed.reports for one in r["served"]}
-
-
-@pytest.fixture
-def feed() -> Iterator[FeedStub]:
-    with a_feed() as feed:
-        yield feed
 
 
 @pytest.fixture
@@ -269,7 +262,7 @@ def test_a_crash_during_the_check_keeps_the_accepted_listing(
     assert keeper.killed_in_its_check() == -9
     assert "killed" in keeper.listing
 
-    # Whatever fails next, the listing before is back, and its files are there.
+    # After any failure, the earlier listing is back, and its files exist.
     keeper.feed.status = 503
     assert keeper.sync("certificates") == 1
     names = [line.split()[0] for line in keeper.listing.splitlines()]
@@ -307,7 +300,7 @@ def test_a_certificate_that_haproxy_rejects_over_its_socket_is_left_out(
         crt_list = edge.agent.folder / "crt-list"
         wait_for(crt_list.read_text, lambda text: "www" in text, edge.agent.log)
         assert "weak" not in crt_list.read_text()
-        # What does not fit keeps nobody else's from being reported.
+        # An error that does not fit does not prevent the report of others.
         edge.agent.wait_for(lambda _: served_in(feed) == {4})
         edge.server.stop()
         edge.server.start()

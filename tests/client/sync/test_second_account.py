@@ -236,7 +236,7 @@ def test_metrics_are_not_written_through_a_link(host: Host) -> None:
         assert "customer_certificates_sync_served 1.0" in (place / "sync.prom").read_text()
     assert [path.name for path in place.iterdir()] == ["sync.prom"]
 
-    # What leads to it must not be.
+    # The folders above it must not be.
     elsewhere = place / "elsewhere"
     with as_server():
         elsewhere.symlink_to(host.victims)

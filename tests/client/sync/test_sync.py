@@ -26,7 +26,7 @@ from .feed_stub import Entry, FeedStub, a_feed, entry
 WWW = "www.example.com"
 LATER = timedelta(minutes=2)
 _NOBODY = 65534
-# What runs as a process goes by the real clock.
+# Agents in their own process use the real clock.
 FOR_LONG = timedelta(days=9999)
 
 
@@ -36,12 +36,6 @@ def a(number: int, *names: str, **changes: Any) -> Entry:
     starts = changes.pop("start", timedelta(days=-10))
     leaf = a_leaf(names[0], names[0], hostnames=names, start=starts, end=ends)
     return entry(number, leaf, ec_key(names[0]), **changes)
-
-
-@pytest.fixture
-def feed() -> Iterator[FeedStub]:
-    with a_feed() as feed:
-        yield feed
 
 
 class Keeper:

@@ -110,7 +110,7 @@ def test_a_request_that_holds_a_slot_needs_no_other() -> None:
 
 @contextmanager
 def as_tenant(tenant: str) -> Iterator[None]:
-    """What is asked in the block is asked for this tenant."""
+    """Requests in the block are those of this tenant."""
     token = TENANT.set(tenant)
     try:
         yield

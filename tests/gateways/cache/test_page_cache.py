@@ -274,7 +274,7 @@ def test_garbage_is_rejected(pages: PageCache, redis: Any, garbage: bytes) -> No
 
 
 def _get_in_a_new_process(pages: PageCache) -> Page | None:
-    """What Redis has, past what this process keeps; and Redis must have been asked."""
+    """The page in Redis, read without the cache of this process. Redis must have been asked."""
     pages._process.pop(_PAGE.name, None)
     pages.is_up()
     return pages.get(_PAGE.name)

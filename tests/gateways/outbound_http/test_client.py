@@ -178,7 +178,7 @@ def test_an_operator_can_allow_ranges(outbound: Make) -> None:
 
     sender.check("http://10.1.2.3/")
     sender.check("http://[64:ff9b::8.8.8.8]/")
-    # What it carries has to be allowed as well.
+    # The IPv4 address within it must be allowed as well.
     sender.check("http://[64:ff9b::10.1.2.3]/")
     for url in ("http://10.2.0.1/", "http://127.0.0.1/", "http://[64:ff9b::10.2.0.1]/"):
         with pytest.raises(TargetForbidden):

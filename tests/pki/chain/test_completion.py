@@ -78,7 +78,7 @@ def hash_of(name: str) -> str:
     return name_hash(name_of(name).public_bytes())
 
 
-# What is as it should be
+# Correct chains
 
 
 def test_a_complete_public_chain_is_served_unchanged() -> None:
@@ -195,7 +195,7 @@ def test_a_long_chain_is_followed() -> None:
     assert (chain.trust, served(chain)) == ("public", [leaf, *reversed(levels)])
 
 
-# What is repaired
+# Repaired chains
 
 
 @pytest.mark.parametrize("order", [[2, 1], [1, 2]])
@@ -262,7 +262,7 @@ def test_a_leaf_in_the_second_field_is_served_first() -> None:
     only(chain, "chain_unordered", "info")
 
 
-# What does not belong to it
+# Certificates that do not belong to the chain
 
 
 def test_unrelated_certificates_are_left_out() -> None:
@@ -312,7 +312,7 @@ def test_the_path_that_ends_in_a_root_is_chosen() -> None:
     only(chain, "chain_alternative", "info")
 
 
-# What nobody trusts
+# Untrusted chains
 
 
 def test_an_uploaded_root_makes_the_chain_private() -> None:
@@ -366,7 +366,7 @@ def test_a_self_issued_certificate_without_its_own_signature_is_found() -> None:
     assert "its key did not sign it" in only(chain, "chain_broken", "error").detail
 
 
-# What is missing or broken
+# Missing or broken certificates
 
 
 def test_a_missing_issuer_is_found() -> None:
@@ -573,7 +573,7 @@ def test_a_weak_key_does_not_hide_another_fault() -> None:
     assert "constraints" in broken(a_leaf("Intermediate", key=rsa_key(1024)), limited)
 
 
-# What means harm
+# Hostile chains
 
 
 def count_verifications(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -62,7 +62,7 @@ class Worker:
         controller = Controller(self.post, hostname="127.0.0.1", port=self.port)
         controller.start()
         try:
-            # What the application queued was queued after this worker's clock was read.
+            # The application queued the email after this worker read its clock.
             self.now += timedelta(minutes=1)
             self.mails(kind=kind).run()
         finally:

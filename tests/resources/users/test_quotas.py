@@ -14,9 +14,7 @@ from falcon.testing import Result, TestClient
 from customer_certificates.app import create_app
 from customer_certificates.gateways.database import Database
 from customer_certificates.models import AuditEntry, IdempotencyRecord, Terminator, Token, User
-from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.versions.cutovers import Cutovers
-from customer_certificates.services.events.log import Events
 from customer_certificates.services.quotas.usage import COUNTERS, Usage
 from customer_certificates.services.rate_counts import RateCounts
 
@@ -24,7 +22,7 @@ from ...applications import Apps, Clock
 from ...conftest import Backend
 from ...credentials import bearer, make_token
 from ...factories import a_user
-from ...ownership import hostnames_on
+from ...ownership import cutovers_on
 from ...tables import add_users
 from .. import base64_of, refusal, self_signed, store
 from ..test_cutovers import at, future
@@ -47,7 +45,7 @@ def quotas(client: TestClient, user_id: int, **given: Any) -> dict[str, dict[str
 
 
 def used(client: TestClient, user_id: int, **given: Any) -> dict[str, int]:
-    """What is used of each quota, as far as anything is."""
+    """The use of each quota of which anything is used."""
     shown = quotas(client, user_id, **given)
     return {name: one["used"] for name, one in shown.items() if one["used"]}
 
@@ -103,7 +101,7 @@ def test_an_operator_sets_limits_and_the_audit_says_so(
     assert client.simulate_get(path).json == answer.json
     tag = answer.headers["ETag"]
 
-    # What is left out, or null, has its default again.
+    # An omitted quota, or null, has its default again.
     changed = client.simulate_put(
         path, json={"webhooks": 5, "tokens": None}, headers={"If-Match": tag}
     ).json
@@ -248,16 +246,7 @@ def test_a_cutover_is_never_refused_for_a_quota(
     allow(enforcing, owner, versions=0, hostnames=0, stored_bytes=0, certificates=0)
     clock.now += 6 * DAY
 
-    assert (
-        Cutovers(
-            database,
-            hostnames_on(database, clock),
-            Audit(database, clock),
-            Events(database, clock),
-            clock,
-        ).run()
-        == 1
-    )
+    assert cutovers_on(database, clock).run() == 1
     assert enforcing.simulate_get(path).json["version"] == 2
     assert used(enforcing, owner)["hostnames"] == 1
     assert Usage(database).recount() == 0
@@ -463,13 +452,7 @@ def test_counters_are_right_whatever_is_done(
 ) -> None:
     """Each seed is another sequence of changes; a failure names it."""
     usage = Usage(database)
-    cutovers = Cutovers(
-        database,
-        hostnames_on(database, clock),
-        Audit(database, clock),
-        Events(database, clock),
-        clock,
-    )
+    cutovers = cutovers_on(database, clock)
     for seed in range(3):
         choose = random.Random(seed)
         _do_much(reporting, owner, choose, clock, cutovers)

@@ -419,7 +419,7 @@ def test_a_user_changes_and_deletes_itself(closed: TestClient, ada: Account) -> 
 
 
 def test_an_open_service_makes_no_tokens(client: TestClient, engine: sa.Engine) -> None:
-    """Whoever can connect to it is everybody; a token would still open the database later."""
+    """Every client has all permissions. A token would still be valid for the database later."""
     (owner,) = add_users(engine, 1)
 
     for content in ({"user_id": owner}, {"kind": "operator", "scopes": []}):

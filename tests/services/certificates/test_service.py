@@ -37,11 +37,8 @@ from customer_certificates.services.events.log import Events
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.users.address_verification import AddressVerification
-from customer_certificates.services.users.password_hashing import Passwords
 from customer_certificates.services.users.users import NewUser, UserChanges, Users
 
-from ...factories import CHEAPEST_HASHES
 from ...ownership import hostnames_on
 from ...pki import authority
 from ...resources import base64_of, key_der, pem
@@ -99,16 +96,6 @@ def versions(parts: CertificateParts) -> Versions:
     return Versions(parts)
 
 
-@pytest.fixture
-def users(database: Database) -> Iterator[Users]:
-    passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    audit, events = Audit(database, clock), Events(database, clock)
-    verification = AddressVerification(database, clock, by_mail=False)
-    hostnames = hostnames_on(database, clock)
-    yield Users(database, passwords, hostnames, audit, events, verification, clock)
-    passwords.close()
-
-
 def ids(listing: Listing, user_id: int, wanted: CertificateFilter) -> list[int]:
     _tag, page = listing.page(PRINCIPAL, user_id, wanted, NONE)
     assert page is not None
@@ -133,7 +120,7 @@ def an_upload(**changes: Any) -> CertificateUpload:
 
 
 def sent(kind: type[Submission], *hostnames: str, **changes: Any) -> Submission:
-    """What to send for a certificate of a private authority's; another one each time."""
+    """An upload of a new certificate of a private CA."""
     leaf = authority.a_leaf("Issuing", "leaf", hostnames=hostnames)
     issuing = authority.an_authority("Issuing", "Private root")
     root = authority.an_authority("Private root", "Private root")
@@ -278,7 +265,7 @@ def test_names_are_claimed_while_statistics_are_those_of_empty_tables(
 def test_uploads_go_on_after_refused_requests(
     certificates: Certificates, listing: Listing, engine: sa.Engine
 ) -> None:
-    """What a driver prepares by itself, and drops when a transaction is rolled back, is its own."""
+    """A rollback drops the statements that the driver prepares itself, and no others."""
     (owner,) = add_users(engine, 1)
     first = certificates.upload(PRINCIPAL, owner, an_upload(), None).id
     for active in [True, False] * 5:

@@ -93,7 +93,7 @@ class Parts:
         return self.verify(user_id, hostname)
 
     def work(self) -> int:
-        """What a worker does when it looks at what is due."""
+        """Runs the checks that are due, as a worker does."""
         number = self.rounds.run()
         self.rounds.wait()
         return number

@@ -62,7 +62,7 @@ class Clock:
 
 
 class Shared(NamedTuple):
-    """What tests of one backend use together: all that takes long to make."""
+    """The parts that tests of one backend share, because they are slow to create."""
 
     database: Database
     clock: Clock
@@ -356,7 +356,7 @@ def test_a_name_too_long_for_a_record(parts: Parts, users: list[int]) -> None:
 
 @pytest.fixture
 def web() -> Iterator[dict[str, bytes]]:
-    """What a web server on this machine serves, by path; its port is under the empty path."""
+    """The files of a web server on this machine, by path. The empty path has its port."""
 
     def answer(request: Received) -> list[bytes]:
         path = request.line.split()[1]
@@ -469,7 +469,7 @@ def test_whether_a_name_leads_to_the_edge_is_recorded(
     assert row[1] is not None
 
 
-# Who gets a name that is another's.
+# Which user gets a name that another user has.
 
 
 @pytest.mark.both_backends
@@ -881,7 +881,7 @@ def test_a_domain_is_asked_so_often_for_all_users(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever process asks; and again after some time."""
+    """The limit holds over all processes, and ends after some time."""
     monkeypatch.setattr(limits, "MOST_OF_DOMAIN", 6)
     one, other = make(), make()
     for user_id in (*users, late := add_users(engine, 1)[0]):

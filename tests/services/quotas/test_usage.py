@@ -1,4 +1,4 @@
-"""What users store is counted without a statement more, and counted anew where it went wrong."""
+"""The counters of stored data need no extra statement, and a recount corrects them."""
 
 import pytest
 import sqlalchemy as sa

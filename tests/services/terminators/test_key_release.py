@@ -1,4 +1,4 @@
-"""What is recorded of keys that are handed out stands the test of the audit itself."""
+"""The audit entries of released keys pass the verification of the audit log."""
 
 import pytest
 import sqlalchemy as sa

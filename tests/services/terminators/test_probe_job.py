@@ -1,4 +1,4 @@
-"""What is served is looked at from outside."""
+"""The probe compares the certificates that servers serve with the expected ones."""
 
 import socket
 import ssl

@@ -78,7 +78,7 @@ def test_nobody_waits_where_there_is_no_room(passwords: Passwords) -> None:
     request.join()
 
     assert (hashing.value.retry_after, checking.value.retry_after) == (1, 1)
-    # Whoever was there was served, and its place is free again.
+    # The earlier request was served, and its slot is free again.
     assert passwords.check(made[0], "slow") == (True, None)
 
 

@@ -1,6 +1,5 @@
 import base64
 import hashlib
-from collections.abc import Iterator
 from threading import Thread
 
 import bcrypt
@@ -9,35 +8,18 @@ import sqlalchemy as sa
 
 from customer_certificates.crypto.passwords import PasswordHashes
 from customer_certificates.errors import Conflict, NotFound, PreconditionFailed
-from customer_certificates.gateways.database import Database
-from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import User
-from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.etags import Tags
-from customer_certificates.services.events.log import Events
-from customer_certificates.services.users.address_verification import AddressVerification
-from customer_certificates.services.users.password_hashing import Passwords
 from customer_certificates.services.users.users import NewUser, UserChanges, Users
 from customer_certificates.services.users.views import UserView
 
 from ...factories import CHEAPEST_HASHES
-from ...ownership import hostnames_on
 from ...tables import NOW, PRINCIPAL, add_certificates, add_users, dump
 from .test_password_hashing import WAIT_SECONDS, SlowPassword
 
 pytestmark = pytest.mark.one_backend
 
 HASHES = PasswordHashes(CHEAPEST_HASHES)
-
-
-@pytest.fixture
-def users(database: Database) -> Iterator[Users]:
-    passwords, clock = Passwords(CHEAPEST_HASHES, Metrics(None), waiting=2), lambda: NOW
-    audit, events = Audit(database, clock), Events(database, clock)
-    verification = AddressVerification(database, clock, by_mail=False)
-    hostnames = hostnames_on(database, clock)
-    yield Users(database, passwords, hostnames, audit, events, verification, clock)
-    passwords.close()
 
 
 def signed_in(users: Users, email: str, password: str) -> int | None:

@@ -13,6 +13,7 @@ from ..services.certificates.contents import certificate_path
 from ..services.certificates.listing import CertificateFilter, Listing
 from ..services.certificates.requests import (
     Activation,
+    CertificateChanges,
     CertificateCheck,
     CertificateUpload,
     Replacement,
@@ -35,6 +36,7 @@ from ..web.operations import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
+    LABEL,
     LIMIT,
     WRITE,
     Answer,
@@ -136,6 +138,7 @@ class CertificatesResource:
             _STATUS,
             _FINGERPRINT,
             _TRUST,
+            LABEL,
             LIMIT,
             AFTER,
             IF_NONE_MATCH,
@@ -153,6 +156,7 @@ class CertificatesResource:
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
             *pagination.slice_of(query),
+            query.labels(),
         )
         query.check()
         tag, page = self._listing.page(
@@ -227,6 +231,24 @@ class CertificateResource:
         idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
         view = self._versions.replace(
             req.context.principal, user_id, certificate_id, replacement, expected, idempotent
+        )
+        responses.send(resp, responses.shown(view))
+
+    @operation(
+        "Change a certificate's labels",
+        {200: Answer("The certificate.", CertificateView)},
+        description="The labels replace the current ones. The version and what is served stay the "
+        "same, and no event is sent.",
+        body=CertificateChanges,
+        parameters=WRITE,
+        refusals=[NotFound, PreconditionFailed],
+        allow=users("certificates:write"),
+    )
+    def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
+        changes = request_parsing.read(req, CertificateChanges)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._certificates.change(
+            req.context.principal, user_id, certificate_id, changes, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from ..labels import ExternalId, Labels
 from ..schema import doc
 
 
@@ -20,3 +21,5 @@ class UserView(msgspec.Struct, kw_only=False):
     created_at: Annotated[
         datetime, doc("When the user was registered.", "2026-11-23T09:30:00Z", tz=True)
     ]
+    external_id: ExternalId
+    labels: Labels

@@ -88,8 +88,10 @@ def _is_right(answer: httpx.Response, work: Workload) -> bool:
     content = answer.json()
     if isinstance(content, list):
         return [one["body"] for one in content] == [data.BODY] * work.certificates
-    if "selected" in content:
-        return len(content["selected"]) == work.certificates
+    # Revisions before 2026-11-28 call them winners.
+    for name in ("selected", "winners"):
+        if name in content:
+            return len(content[name]) == work.certificates
     if "data" in content:  # OpenBao's
         return bool(content["data"])
     return bool(content["id"] > 0)

@@ -96,9 +96,9 @@ class Certificates(Table):
         return self._column(
             "SELECT DISTINCT h.hostname FROM certificates c"
             " JOIN hostnames h ON h.certificate_id = c.id"
-            " WHERE (c.not_before > ?1 AND c.not_before <= ?2)"
-            " OR (c.not_after >= ?1 AND c.not_after < ?2)",
-            *(number_of(start), number_of(now)),
+            " WHERE (c.not_before > ? AND c.not_before <= ?)"
+            " OR (c.not_after >= ? AND c.not_after < ?)",
+            *(2 * (number_of(start), number_of(now))),
         )
 
     def next_change(self, now: datetime) -> datetime | None:

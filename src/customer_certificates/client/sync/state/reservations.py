@@ -29,9 +29,9 @@ class Reservations(Table):
     def names_below(self, wildcard: str) -> list[str]:
         """Returns the recorded hostnames, reserved or not, that `wildcard` also covers."""
         return self._column(
-            "SELECT hostname FROM hostnames WHERE wildcard = ?1"
-            " UNION SELECT hostname FROM reserved WHERE wildcard = ?1",
-            wildcard,
+            "SELECT hostname FROM hostnames WHERE wildcard = ?"
+            " UNION SELECT hostname FROM reserved WHERE wildcard = ?",
+            *(wildcard, wildcard),
         )
 
     def set_kept_free(self, hostname: str, is_kept_free: bool) -> bool:

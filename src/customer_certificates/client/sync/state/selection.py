@@ -18,15 +18,16 @@ class Selection(Table):
 
         A certificate that the server cannot load has no key here. Its user still owns the name.
         """
+        matching = (hostname, wildcard_of(hostname))
         rows = self._run(
             "SELECT c.id, c.user_id, c.version, h.hostname, c.not_before, c.not_after, c.trust,"
             " c.key_type, NOT EXISTS (SELECT 1 FROM refused r WHERE r.certificate_id = c.id"
             " AND r.version = c.version AND r.fingerprint = c.fingerprint)"
             " FROM hostnames h JOIN certificates c ON c.id = h.certificate_id"
-            " WHERE h.hostname IN (?1, ?2)"
+            " WHERE h.hostname IN (?, ?)"
             " UNION ALL SELECT certificate_id, user_id, 0, hostname, NULL, NULL, 'incomplete',"
-            " NULL, 0 FROM reserved WHERE hostname IN (?1, ?2)",
-            *(hostname, wildcard_of(hostname)),
+            " NULL, 0 FROM reserved WHERE hostname IN (?, ?)",
+            *(matching * 2),
         )
         found: dict[tuple[int, int], Candidate] = {}
         for number, user, version, name, begin, end, trust, key_type, has_key in rows:

@@ -59,6 +59,7 @@ WANTED: dict[str, Any] = {
     f"{method} /users/{{user_id}}/certificates/{{certificate_id}}{more}": body
     for method, more, body in (
         ("PUT", "", an_upload(allow_lost_hostnames=True)),
+        ("PATCH", "", {"labels": {"env": "production"}}),
         ("PATCH", "/active", {"active": False}),
         ("POST", "/rollback", {"version": 1}),
     )

@@ -29,10 +29,12 @@ _ACTIVE = ("active", "active = 1")
 # In the order in which they can be created.
 _TABLES = (
     "users",
+    "user_labels",
     "email_verifications",
     "email_verification_links",
     "tokens",
     "certificates",
+    "certificate_labels",
     "certificate_versions",
     "intermediates",
     "user_keys",
@@ -75,10 +77,12 @@ _OF_WEBHOOK = (
 )
 _POLICIES = {
     "users": _IF_TENANT.format(condition=f"id = {_TENANT}"),
+    "user_labels": _OF_USER,
     "email_verifications": _OF_USER,
     "email_verification_links": _OF_USER,
     "tokens": _OF_USER,
     "certificates": _OF_USER,
+    "certificate_labels": _OF_USER,
     "certificate_versions": _OF_CERTIFICATE,
     # Intermediates of public chains belong to nobody, and complete everybody's chains.
     "intermediates": f"user_id IS NULL OR {_OF_USER}",
@@ -113,6 +117,11 @@ _ACTIVE_TRIGGER = {
         "CREATE TRIGGER certificates_active AFTER UPDATE OF active ON certificates FOR EACH ROW "
         "WHEN (NEW.active <> OLD.active) EXECUTE FUNCTION certificates_active()",
     ),
+}
+# The table with labels, the columns of its owner, and their values in a trigger.
+_LABELS = {
+    "users": ("user_labels", "user_id", "NEW.id"),
+    "certificates": ("certificate_labels", "certificate_id, user_id", "NEW.id, NEW.user_id"),
 }
 _KEY_COLUMNS = {"private_keys": "sealed", "user_keys": "wrapped", "webhook_secrets": "wrapped"}
 _COUNT_DELETION = (
@@ -159,6 +168,7 @@ def upgrade() -> None:
         _create_sqlite_triggers()
     for statement in _ACTIVE_TRIGGER[_dialect()]:
         op.execute(statement)
+    _create_label_triggers()
     _insert_rows()
 
 
@@ -166,7 +176,8 @@ def downgrade() -> None:
     for table in reversed(_TABLES):
         op.drop_table(table)
     if _dialect() == "postgresql":
-        op.execute("DROP FUNCTION certificates_active()")
+        for function in ("certificates_active", "certificates_labels", "users_labels"):
+            op.execute(f"DROP FUNCTION {function}()")
 
 
 def _create_users() -> None:
@@ -188,10 +199,14 @@ def _create_users() -> None:
         _counter("version_count"),
         _counter("stored_bytes"),
         sa.Column("quotas", sa.Text()),
+        sa.Column("external_id", sa.Text()),
+        _labels(),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("email_key", name="uq_users_email_key"),
+        sa.UniqueConstraint("external_id", name="uq_users_external_id"),
         sqlite_autoincrement=True,
     )
+    _create_labels("user_labels", "user_id", "users")
     op.create_table(
         "email_verifications",
         sa.Column("user_id", _ID, autoincrement=False, nullable=False),
@@ -251,6 +266,7 @@ def _create_certificates() -> None:
         *_serving(),
         sa.Column("activate_at", _TIME),
         sa.Column("pending", sa.Text()),
+        _labels(),
         sa.Column("proves_hostnames", sa.Boolean()),
         sa.PrimaryKeyConstraint("id", name="pk_certificates"),
         _belongs_to("users", "user_id", "certificates"),
@@ -265,6 +281,11 @@ def _create_certificates() -> None:
     op.create_index("ix_certificates_user_id_trust", "certificates", ["user_id", "trust", "id"])
     for due in ("expiry_due", "activate_at"):
         _create_partial_index("certificates", due, [due, "id"], f"{due} IS NOT NULL")
+    of_user = (
+        sa.Column("user_id", _ID, nullable=False),
+        _belongs_to("users", "user_id", "certificate_labels"),
+    )
+    _create_labels("certificate_labels", "certificate_id", "certificates", *of_user)
     op.create_table(
         "certificate_versions",
         _id(),
@@ -701,6 +722,30 @@ def _create_sqlite_triggers() -> None:
         op.execute(_KEEP_LATCH.format(name=name, event=event))
 
 
+def _create_label_triggers() -> None:
+    """Creates the triggers that copy the labels of users and certificates."""
+    for owners, (table, columns, values) in _LABELS.items():
+        delete = f"DELETE FROM {table} WHERE {columns.partition(',')[0]} = NEW.id;"  # noqa: S608 - constants
+        source = f"({columns}, name, value) SELECT {values}, key, value FROM"
+        insert = f"INSERT INTO {table} {source}"
+        inserted = f"CREATE TRIGGER {owners}_labels_inserted AFTER INSERT ON {owners} "
+        updated = f"CREATE TRIGGER {owners}_labels_updated AFTER UPDATE OF labels ON {owners} "
+        if _dialect() == "sqlite":
+            insert += " json_each(NEW.labels);"
+            op.execute(f"{inserted}WHEN NEW.labels <> '{{}}' BEGIN {insert} END")
+            op.execute(f"{updated}WHEN NEW.labels <> OLD.labels BEGIN {delete} {insert} END")
+            continue
+        insert += " jsonb_each_text(NEW.labels::jsonb);"
+        function = f"{owners}_labels()"
+        op.execute(
+            f"CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {delete} {insert} RETURN NULL; END $$"
+        )
+        execute = f"EXECUTE FUNCTION {function}"
+        op.execute(f"{inserted}FOR EACH ROW WHEN (NEW.labels <> '{{}}') {execute}")
+        op.execute(f"{updated}FOR EACH ROW WHEN (NEW.labels <> OLD.labels) {execute}")
+
+
 def _insert_rows() -> None:
     """Inserts the database's own secret, and the time by which feed readers recognize it."""
     now = datetime.now(UTC)
@@ -728,6 +773,10 @@ def _counter(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False)
 
 
+def _labels() -> sa.Column[str]:
+    return sa.Column("labels", sa.Text(), server_default="{}", nullable=False)
+
+
 def _mail() -> list[sa.Column[object]]:
     """Returns the columns of an email that the worker sends."""
     return [
@@ -753,6 +802,22 @@ def _belongs_to(owner: str, column: str, table: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
         [column], [f"{owner}.id"], name=f"fk_{table}_{column}_{owner}", ondelete="CASCADE"
     )
+
+
+def _create_labels(
+    table: str, key: str, owner: str, *more: sa.Column[int] | sa.ForeignKeyConstraint
+) -> None:
+    """Creates the table with the labels of the rows of `owner`."""
+    op.create_table(
+        table,
+        sa.Column(key, _ID, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        *more,
+        sa.PrimaryKeyConstraint(key, "name", name=f"pk_{table}"),
+        _belongs_to(owner, key, table),
+    )
+    _create_index(table, "name", "value", key)
 
 
 def _create_index(table: str, *columns: str) -> None:

@@ -152,6 +152,7 @@ def test_the_examples_are_accepted_as_they_are(client: TestClient, engine: sa.En
         user = path
         if (template, method) != ("/users/{user_id}", "patch"):
             sent = {**example("NewUser"), "email": f"{number}@example.com"}
+            sent["external_id"] = f"customer-{number}"
             user = client.simulate_post("/users", json=sent).headers["Location"]
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         found = things_of(client, user, template)

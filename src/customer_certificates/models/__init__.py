@@ -13,6 +13,7 @@ from .hostname import CertificateHostname, HostnameClaim, HostnameNotice
 from .idempotency_record import IdempotencyRecord
 from .intermediate import Intermediate
 from .key_deletion import KeyDeletions
+from .label import CertificateLabel, UserLabel
 from .pem_text import stored_size
 from .private_key import PrivateKey
 from .rate_count import RateCount

@@ -78,6 +78,8 @@ class Certificate(Content, Base):
     there is a CertificateVersion with the number `version` + 1, the cutover activates it. Otherwise
     the certificate becomes active. None: no cutover is scheduled. `pending` is what the API shows
     of it (JSON, views.PendingView).
+
+    `labels` is a JSON object. Triggers copy it to CertificateLabel.
     """
 
     __tablename__ = "certificates"
@@ -90,6 +92,7 @@ class Certificate(Content, Base):
     expiry_due: Mapped[datetime | None] = mapped_column(Time, server_default=LONG_AGO)
     activate_at: Mapped[datetime | None]
     pending: Mapped[str | None]
+    labels: Mapped[str] = mapped_column(Text, server_default="{}")
 
     __table_args__ = (
         Index(None, "user_id", "id"),

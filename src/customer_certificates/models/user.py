@@ -46,6 +46,9 @@ class User(Base):
     The four counters say how much the user stores (services/quotas/usage.py). Each transaction that
     stores or deletes data updates them. `quotas` is a JSON object of limits that an operator has
     set instead of the defaults (None: none).
+
+    `external_id` is the user's id in another system (None: none). `labels` is a JSON object.
+    Triggers copy it to UserLabel.
     """
 
     __tablename__ = "users"
@@ -67,3 +70,5 @@ class User(Base):
     version_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     quotas: Mapped[str | None]
+    external_id: Mapped[str | None] = mapped_column(Text, unique=True)
+    labels: Mapped[str] = mapped_column(Text, server_default="{}")

@@ -14,6 +14,7 @@ from ..services.certificates.contents import certificate_path
 from ..services.certificates.listing import CertificateFilter, Listing
 from ..services.certificates.requests import (
     Activation,
+    CertificateChanges,
     CertificateCheck,
     CertificateUpload,
     Replacement,
@@ -36,6 +37,7 @@ from ..web.operations import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
+    LABEL,
     LIMIT,
     WRITE,
     Answer,
@@ -137,6 +139,7 @@ class CertificatesResource(AnswersHead):
             _STATUS,
             _FINGERPRINT,
             _TRUST,
+            LABEL,
             LIMIT,
             AFTER,
             IF_NONE_MATCH,
@@ -154,6 +157,7 @@ class CertificatesResource(AnswersHead):
             _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
             query.choice("trust", Trust),
             *pagination.slice_of(query),
+            query.labels(),
         )
         query.check()
         tag, page = self._listing.page(
@@ -224,6 +228,24 @@ class CertificateResource(AnswersHead):
         idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
         view = self._versions.replace(
             req.context.principal, user_id, certificate_id, replacement, expected, idempotent
+        )
+        responses.send(resp, responses.shown(view))
+
+    @operation(
+        "Change a certificate's labels",
+        {200: Answer("The certificate.", CertificateView)},
+        description="The labels replace the current ones. The version and what is served stay the "
+        "same, and no event is sent.",
+        body=CertificateChanges,
+        parameters=WRITE,
+        refusals=[NotFound, PreconditionFailed],
+        allow=users("certificates:write"),
+    )
+    def on_patch(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
+        changes = request_parsing.read(req, CertificateChanges)
+        idempotent, expected = responses.idempotent(req, responses.shown), etags.expected(req)
+        view = self._certificates.change(
+            req.context.principal, user_id, certificate_id, changes, expected, idempotent
         )
         responses.send(resp, responses.shown(view))
 

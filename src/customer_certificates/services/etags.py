@@ -9,7 +9,7 @@ from ..errors import PreconditionFailed
 
 # Part of every tag and of every cached page's name. Raise it when the content of lists changes, so
 # that neither a client nor another version of the service mistakes the old form for the new one.
-REPRESENTATION = 3
+REPRESENTATION = 4
 
 encode = msgspec.json.Encoder().encode
 

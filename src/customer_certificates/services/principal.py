@@ -20,6 +20,8 @@ class UserSnapshot(NamedTuple):
     created_at: datetime
     certificates_revision: bytes
     statuses_change_at: datetime
+    external_id: str | None
+    labels: str
 
 
 class TerminatorScope(NamedTuple):

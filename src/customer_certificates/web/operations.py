@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from ..errors import Refusal
 from ..services.access.permissions import Permission
+from ..services.labels import CONDITION
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -99,6 +100,11 @@ IDEMPOTENCY_KEY = Parameter(
         "examples": ["9f2c7a52-0f0e-4c5e-9a55-3a1d1f0f7f10"],
     },
     place="header",
+)
+LABEL = Parameter(
+    "label",
+    "Return only items with this label, like `env=production`. Up to 5 labels: all must match.",
+    {"type": "array", "items": {"type": "string", "pattern": CONDITION}, "maxItems": 5},
 )
 PAGE = (LIMIT, AFTER)
 WRITE = (IF_MATCH, IDEMPOTENCY_KEY)

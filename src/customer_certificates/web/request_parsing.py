@@ -13,6 +13,7 @@ from msgspec import NODEFAULT, Meta
 from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
 from ..known_names import did_you_mean, shown
 from ..pki.names.hostnames import normalise
+from ..services.labels import CONDITION, MOST_CONDITIONS
 from .field_messages import example_hint, field_finding, received
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -135,6 +136,22 @@ class Query:
         if text is not None and normal is None:
             self._reject(name, "a DNS name or an IP address", "www.example.com")
         return normal or ""
+
+    def labels(self) -> tuple[str, ...]:
+        """Returns the conditions `label`, each like `env=production`; it may be sent repeatedly."""
+        sent: str | list[str] = self._params.get("label", [])
+        conditions = tuple(dict.fromkeys([sent] if isinstance(sent, str) else sent))
+        if len(conditions) > MOST_CONDITIONS:
+            detail = (
+                f"label was sent {len(conditions)} times; at most {MOST_CONDITIONS} are allowed."
+            )
+            self._add_finding("invalid_parameter", "label", detail, "Send fewer labels.")
+            return ()
+        for condition in conditions:
+            if not re.match(CONDITION, condition):
+                self._reject("label", "a label with its value", "env=production")
+                return ()
+        return conditions
 
     def has(self, name: str) -> bool:
         """Returns whether the parameter was sent."""

@@ -54,6 +54,8 @@ def test_a_user_is_registered(client: TestClient) -> None:
             "email": "Ada@Example.com",
             "email_verified": False,
             "created_at": created_at,
+            "external_id": None,
+            "labels": {},
         },
     )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", created_at)

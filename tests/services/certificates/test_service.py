@@ -37,7 +37,7 @@ from customer_certificates.services.events.log import Events
 from customer_certificates.services.keys.data_keys import DataKeys
 from customer_certificates.services.keys.private_keys import PrivateKeys
 from customer_certificates.services.revisions import Revisions
-from customer_certificates.services.users.users import NewUser, UserChanges, Users
+from customer_certificates.services.users.users import NewUser, UserChanges, UserFilter, Users
 
 from ...ownership import hostnames_on
 from ...pki import authority
@@ -204,8 +204,8 @@ def test_no_use_case_asks_once_for_each_row(
         ),
         "delete": lambda: certificates.delete(PRINCIPAL, owner, first, None),
         "show user": lambda: users.get(owner),
-        "list users": lambda: users.page(None, 0, 1000),
-        "find user": lambda: users.page(email, 0, 1000),
+        "list users": lambda: users.page(UserFilter(), 0, 1000),
+        "find user": lambda: users.page(UserFilter(email), 0, 1000),
         "change user": lambda: users.change(PRINCIPAL, owner, UserChanges(name="Ada"), None),
         "register": lambda: users.register(PRINCIPAL, NewUser("Ada", "ada@example.com", "x")),
         "sign in": lambda: users.sign_in("ada@example.com", "x"),

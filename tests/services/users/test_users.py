@@ -47,7 +47,7 @@ def older_hash(password: str) -> str:
 def test_registered_at_the_time_that_was_given(users: Users) -> None:
     user_id = users.register(PRINCIPAL, NewUser("Ada", "Ada@example.com", "x"))
 
-    assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", False, NOW)
+    assert users.get(user_id) == UserView(user_id, "Ada", "Ada@example.com", False, NOW, None, {})
 
 
 def test_one_signs_in(users: Users, engine: sa.Engine) -> None:

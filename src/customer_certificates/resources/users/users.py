@@ -10,12 +10,14 @@ from ...field_docs import doc
 from ...services.access.permissions import OPERATORS, REGISTRATION, WHOLE_USER, users
 from ...services.etags import encode
 from ...services.idempotency import Reply
-from ...services.users.users import Email, NewUser, UserChanges, Users
+from ...services.labels import ExternalId
+from ...services.users.users import Email, NewUser, UserChanges, UserFilter, Users
 from ...services.users.views import UserView
 from ...web import etags, pagination, request_parsing, responses
 from ...web.operations import (
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
+    LABEL,
     PAGE,
     WRITE,
     Answer,
@@ -28,6 +30,13 @@ _EMAIL = Parameter(
     "email",
     "Return only the user with this email address. Case is ignored.",
     msgspec.json.schema(Email),
+)
+
+
+_EXTERNAL_ID = Parameter(
+    "external_id",
+    "Return only the user with this external id.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["customer-4711"]},
 )
 
 
@@ -59,7 +68,7 @@ class UsersResource(Resource[Users]):
     @operation(
         "List users",
         {200: Answer("Users by id.", list[UserView], headers=("Link",))},
-        parameters=[_EMAIL, *PAGE, IF_NONE_MATCH],
+        parameters=[_EMAIL, _EXTERNAL_ID, LABEL, *PAGE, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,
     )
@@ -67,8 +76,10 @@ class UsersResource(Resource[Users]):
         query = request_parsing.Query(req)
         after, limit = pagination.slice_of(query)
         email = query.text("email", Email, "an email address", "ada@example.com")
+        external_id = query.text("external_id", ExternalId, "an external id", "customer-4711")
+        criteria = UserFilter(email, external_id, query.labels())
         query.check()
-        page = self._service.page(email, after, limit)
+        page = self._service.page(criteria, after, limit)
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)
 

@@ -11,10 +11,11 @@ from ...gateways.cache.page_cache import Page, PageCache
 from ...gateways.database import Database, int_param, text_param, time_param
 from ...gateways.database.prepared import Prepared, Row
 from ...gateways.database.sql_functions import likely, size_of
-from ...models import Certificate, CertificateHostname, User
+from ...models import Certificate, CertificateHostname, CertificateLabel, User
 from ...pki.names.hostnames import normalise, wildcard_of
 from ...pki.submission import Trust
 from ..etags import Tags, encode, tag_of_revision
+from ..labels import MOST_CONDITIONS, has_label, label_values
 from ..principal import Principal
 from ..revisions import Revisions
 from .views import SHOWN, CertificateView, Status, certificate_view
@@ -32,7 +33,8 @@ class CertificateFilter(NamedTuple):
 
     They are ordered by id, start after the id `after`, and are at most `limit`.
 
-    `hostname` matches certificates for that name, or for the wildcard that covers it.
+    `hostname` matches certificates for that name, or for the wildcard that covers it. `labels` are
+    like `env=production`.
     """
 
     active: bool | None
@@ -43,6 +45,7 @@ class CertificateFilter(NamedTuple):
     trust: Trust | None
     after: int
     limit: int
+    labels: tuple[str, ...] = ()
 
 
 class Listing:
@@ -84,7 +87,8 @@ class Listing:
         """Returns the list's tag, the certificates, and the `after` of the next page, if any."""
         name, wildcard = _names(criteria.hostname)
         values = {**criteria._asdict(), "hostname": name, "wildcard": wildcard}
-        compared = frozenset(field for field in _COMPARED if values[field] is not None)
+        values |= label_values(criteria.labels)
+        compared = frozenset(field for field in _COMPARED if values.get(field) is not None)
         statement = self._page(criteria.active, criteria.status, compared)
         rows = statement(**{**values, "user_id": user_id, "limit": criteria.limit + 1})
         if not rows:
@@ -116,6 +120,12 @@ _COMPARED: dict[str, ColumnElement[bool]] = {
     "expires_before": Certificate.not_after < time_param("expires_before"),
     "fingerprint": Certificate.fingerprint_sha256 == text_param("fingerprint"),
     "trust": Certificate.trust == text_param("trust"),
+    **{
+        f"label_name_{number}": has_label(
+            CertificateLabel, number, CertificateLabel.certificate_id == Certificate.id
+        )
+        for number in range(MOST_CONDITIONS)
+    },
 }
 
 

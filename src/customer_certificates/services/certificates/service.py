@@ -13,18 +13,19 @@ from ..hostnames.findings import without_hostname_findings
 from ..hostnames.ownership import evidence_of, evidence_of_row
 from ..hostnames.preview import Replaced
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..labels import labels_json
 from ..principal import Principal
 from ..quotas.usage import Usage
 from .contents import certificate_not_found, content_of
 from .details import detail_of, with_serving
 from .parts import CertificateParts
-from .requests import Activation, CertificateCheck, CertificateUpload
+from .requests import Activation, CertificateChanges, CertificateCheck, CertificateUpload
 from .servability import require_servable
 from .served_names import ServedNames
 from .upload import NewCertificate, Uploads
 from .versions.pending import PendingVersions
 from .versions.renewal_rules import requested_time
-from .views import CertificateView, CheckView, ServingView, UploadView, reason_of
+from .views import CertificateView, CheckView, ServingView, UploadView, reason_of, view_of
 
 
 class Certificates:
@@ -115,6 +116,26 @@ class Certificates:
         if not rows:
             raise certificate_not_found(user_id, certificate_id)
         return detail_of(rows, self._parts.clock())
+
+    def change(
+        self,
+        principal: Principal,
+        user_id: int,
+        certificate_id: int,
+        changes: CertificateChanges,
+        expected: Tags | None,
+        idempotent: IdempotentRequest = NO_KEY,
+    ) -> CertificateView:
+        """Stores the labels, and returns the certificate. Raises NotFound, PreconditionFailed."""
+        parts, action = self._parts, "certificate.change"
+        change = parts.change(principal, action, user_id, certificate_id, expected, idempotent)
+        with change as (session, certificate, entry):
+            certificate.labels = labels_json(changes.labels)
+            if changed := session.is_modified(certificate):
+                session.flush()
+                parts.revisions.replace(session, user_id)
+            entry.add({"fields": ["labels"]}, changed=changed)
+            return idempotent.save_response(session, view_of(certificate, parts.clock()))
 
     def set_active(
         self,

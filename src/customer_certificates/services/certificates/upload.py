@@ -18,6 +18,7 @@ from ..events.log import CertificateState, EventType
 from ..hostnames.ownership import evidence_of
 from ..idempotency import NO_KEY, IdempotentRequest
 from ..keys.data_keys import DataKeyExists, DataKeyStatements
+from ..labels import labels_json
 from ..principal import Principal
 from ..quotas.usage import Use, of_new, require_room
 from ..user_lock import lock_user
@@ -49,6 +50,7 @@ class NewCertificate:
     activate_at: datetime | None
     pending: str | None
     grant_hostnames: bool
+    labels: str
 
     @classmethod
     def of(
@@ -76,6 +78,7 @@ class NewCertificate:
             activate_at,
             pending,
             upload.grant_hostnames,
+            labels_json(upload.labels),
         )
 
     @property
@@ -116,7 +119,15 @@ class Uploads:
             .order_by(Certificate.id)
             .limit(1)
         )
-        columns = ("user_id", "active", "created_at", "expiry_due", "activate_at", "pending")
+        columns = (
+            "user_id",
+            "active",
+            "created_at",
+            "expiry_due",
+            "activate_at",
+            "pending",
+            "labels",
+        )
         self._insert = parts.database.prepare(
             insert(Certificate).returning(Certificate.id), (*columns, *CONTENT)
         )
@@ -200,6 +211,7 @@ class Uploads:
             "expiry_due": now if new.active else None,
             "activate_at": new.activate_at,
             "pending": new.pending,
+            "labels": new.labels,
         }
         return [
             parts.revisions.added(user_id, content, new.use),

@@ -28,6 +28,7 @@ from ...pki.submission import (
 )
 from ..etags import encode, tag_of
 from ..hostnames.preview import HostnameChanges
+from ..labels import Labels
 
 Status = Literal["active", "inactive", "expired", "not_yet_valid"]
 
@@ -101,6 +102,7 @@ class CertificateView(msgspec.Struct):
     chain: Annotated[str | None, doc("The chain, if it was uploaded separately.", None)]
     chain_pem: _ChainPem
     pending: _Pending
+    labels: Labels
     created_at: Annotated[datetime, doc("When it was uploaded.", _TIME, tz=True)]
     updated_at: Annotated[datetime, doc("When this version was uploaded.", _TIME, tz=True)]
 
@@ -160,7 +162,7 @@ SHOWN = (*(name for name in CertificateView.__struct_fields__ if name not in _DE
 _Dates = tuple[datetime | None, datetime | None]
 _TRUST = SHOWN.index("trust")
 _HOSTNAMES, _FINDINGS = SHOWN.index("hostnames"), SHOWN.index("findings")
-_PENDING = SHOWN.index("pending")
+_PENDING, _LABELS = SHOWN.index("pending"), SHOWN.index("labels")
 _NOT_BEFORE, _NOT_AFTER = SHOWN.index("not_before"), SHOWN.index("not_after")
 
 
@@ -170,6 +172,7 @@ def certificate_view(row: Sequence[Any], as_of: datetime) -> CertificateView:
     # Already JSON.
     values[_HOSTNAMES] = msgspec.Raw(values[_HOSTNAMES].encode())
     values[_FINDINGS] = msgspec.Raw(values[_FINDINGS].encode())
+    values[_LABELS] = msgspec.Raw(values[_LABELS].encode())
     if pending := values[_PENDING]:
         values[_PENDING] = msgspec.Raw(pending.encode())
     values[-1] = values[-1] or values[-2]

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Conflict, Finding, user_not_found
 from ...field_docs import doc
-from ...gateways.database import Database, Transaction, int_param
-from ...gateways.database.prepared import Row
-from ...models import NEVER, Token, User, email_key, new_revision
+from ...gateways.database import Database, Transaction, int_param, text_param
+from ...gateways.database.prepared import Prepared, Row
+from ...models import NEVER, Token, User, UserLabel, email_key, new_revision
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..challenges.contests import Contests
@@ -21,6 +22,16 @@ from ..etags import Tags, require_view
 from ..events.log import Events
 from ..hostnames.ownership import Hostnames
 from ..idempotency import NO_KEY, IdempotentRequest
+from ..labels import (
+    MOST_CONDITIONS,
+    ExternalId,
+    Labels,
+    has_label,
+    label_values,
+    labels_json,
+    labels_of,
+    require_may_label_users,
+)
 from ..pages import Page, page_of
 from ..principal import Principal, UserSnapshot
 from ..rate_counts import RateCounts
@@ -78,6 +89,8 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
     name: Name
     email: Email
     password: Password
+    external_id: ExternalId = None
+    labels: Labels = {}
 
 
 class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,9 +108,37 @@ class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
             "true: a change of the password revokes no token. No effect without a password.", False
         ),
     ] = UNSET
+    external_id: ExternalId | UnsetType = UNSET
+    labels: Labels | UnsetType = UNSET
 
 
-_SHOWN = select(User.id, User.name, User.email, User.email_verified_at, User.created_at)
+_SHOWN = select(
+    User.id,
+    User.name,
+    User.email,
+    User.email_verified_at,
+    User.created_at,
+    User.external_id,
+    User.labels,
+)
+
+
+class UserFilter(NamedTuple):
+    """Selects users that match every condition given. `labels` are like `env=production`."""
+
+    email: str | None = None
+    external_id: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "email_key": User.email_key == text_param("email_key"),
+    "external_id": User.external_id == text_param("external_id"),
+    **{
+        f"label_name_{number}": has_label(UserLabel, number, UserLabel.user_id == User.id)
+        for number in range(MOST_CONDITIONS)
+    },
+}
 
 
 class SignedIn(NamedTuple):
@@ -134,13 +175,8 @@ class Users:
         self._contests = Contests(database, now)
         self._registrations = Registrations(RateCounts(database, now))
         self._by_id = database.prepare(_SHOWN.where(User.id == bindparam("user_id")), by_key=True)
-        page = (
-            _SHOWN.where(User.id > bindparam("after")).order_by(User.id).limit(int_param("limit"))
-        )
-        self._page = database.prepare(page, tenant=None)
-        self._by_email = database.prepare(
-            page.where(User.email_key == bindparam("email_key")), tenant=None
-        )
+        # Each set of conditions has its own statement.
+        self._page = cache(self._prepare_page)
         self._login = database.prepare(
             select(User.id, User.password_hash).where(User.email_key == bindparam("email_key")),
             tenant=None,
@@ -151,9 +187,11 @@ class Users:
     ) -> int:
         """Stores `new`, and returns its id.
 
-        Raises Invalid (the password), Conflict if another user has the email address, or
-        TooManyRequests if a client without credentials registered too many.
+        Raises Invalid (the password), Forbidden (only operators set labels), Conflict if another
+        user has the email address or the external id, or TooManyRequests if a client without
+        credentials registered too many.
         """
+        require_may_label_users(principal, labels=bool(new.external_id or new.labels))
         if self._strong_passwords:
             require_strong(new.password, new.name, new.email)
         is_limited = principal.kind == "anybody"
@@ -169,6 +207,8 @@ class Users:
             statuses_as_of=now,
             statuses_change_at=NEVER,
             created_at=now,
+            external_id=new.external_id,
+            labels=labels_json(new.labels),
         )
         write = self._audit.begin(principal, "user.register", NOBODY, None, idempotent)
         with write as (session, entry):
@@ -193,13 +233,21 @@ class Users:
             raise user_not_found(user_id)
         return _view(rows[0])
 
-    def page(self, email: str | None, after: int, limit: int) -> Page[UserView]:
-        """Returns a page of users by id; if `email` is given, only of users with that address."""
-        if email is None:
-            rows = self._page(after=after, limit=limit + 1)
-        else:
-            rows = self._by_email(email_key=email_key(email), after=after, limit=limit + 1)
+    def page(self, criteria: UserFilter, after: int, limit: int) -> Page[UserView]:
+        """Returns a page of the users that match `criteria`, by id."""
+        email, external_id, labels = criteria
+        values: dict[str, object] = {"after": after, "limit": limit + 1, **label_values(labels)}
+        if email is not None:
+            values["email_key"] = email_key(email)
+        if external_id is not None:
+            values["external_id"] = external_id
+        rows = self._page(frozenset(values))(**values)
         return page_of(rows, limit, _view)
+
+    def _prepare_page(self, names: frozenset[str]) -> Prepared:
+        conditions = [_CONDITIONS[name] for name in sorted(names) if name in _CONDITIONS]
+        page = _SHOWN.where(User.id > bindparam("after"), *conditions)
+        return self._database.prepare(page.order_by(User.id).limit(int_param("limit")), tenant=None)
 
     def change(
         self,
@@ -212,9 +260,12 @@ class Users:
         """Stores `changes`, and returns the changed user.
 
         A new password revokes the tokens created with the old one, even the request's own. Raises
-        NotFound, PreconditionFailed, Invalid (the password), or Conflict if another user has the
-        email address.
+        NotFound, PreconditionFailed, Invalid (the password), Forbidden (only operators set labels),
+        or Conflict if another user has the email address or the external id.
         """
+        require_may_label_users(
+            principal, labels=changes.external_id is not UNSET or changes.labels is not UNSET
+        )
         password_hash = self._new_hash(user_id, changes)
         path = f"/users/{user_id}"
         write = self._audit.begin(principal, "user.change", user_id, path, idempotent)
@@ -222,10 +273,7 @@ class Users:
             user = lock_user(session, user_id)
             require_view(expected, view_of_user(user))
             email_changes = changes.email is not UNSET and changes.email != user.email
-            if changes.name is not UNSET:
-                user.name = changes.name
-            if changes.email is not UNSET:
-                user.email, user.email_key = changes.email, email_key(changes.email)
+            _set_fields(user, changes)
             if password_hash:
                 user.password_hash = password_hash
             changed = session.is_modified(user)
@@ -321,10 +369,31 @@ class Users:
         return {"verification_mail": "queued" if wait is None else "limited"}
 
 
+def _set_fields(user: User, changes: UserChanges) -> None:
+    """Sets the columns that `changes` has, but for the password."""
+    if changes.name is not UNSET:
+        user.name = changes.name
+    if changes.email is not UNSET:
+        user.email, user.email_key = changes.email, email_key(changes.email)
+    if changes.external_id is not UNSET:
+        user.external_id = changes.external_id
+    if changes.labels is not UNSET:
+        user.labels = labels_json(changes.labels)
+
+
 def _flush(session: Transaction) -> None:
     try:
         session.flush()
     except IntegrityError as error:
+        # The first line names the constraint. Later ones may quote what the client sent.
+        if "external_id" in str(error.orig).partition("\n")[0]:
+            finding = Finding(
+                "external_id_taken",
+                "external_id",
+                "Another user has this external id.",
+                "Use another one, or look the user up with GET /users?external_id=….",
+            )
+            raise Conflict("Another user has this external id.", errors=[finding]) from error
         finding = Finding(
             "email_taken",
             "email",
@@ -336,9 +405,20 @@ def _flush(session: Transaction) -> None:
 
 def view_of_user(user: User | UserSnapshot) -> UserView:
     """Returns the view of a user."""
-    return _view((user.id, user.name, user.email, user.email_verified_at, user.created_at))
+    return _view(
+        (
+            user.id,
+            user.name,
+            user.email,
+            user.email_verified_at,
+            user.created_at,
+            user.external_id,
+            user.labels,
+        )
+    )
 
 
 def _view(row: Row) -> UserView:
-    user_id, name, email, email_verified_at, created_at = row
-    return UserView(user_id, name, email, email_verified_at is not None, created_at)
+    user_id, name, email, email_verified_at, created_at, external_id, labels = row
+    is_verified = email_verified_at is not None
+    return UserView(user_id, name, email, is_verified, created_at, external_id, labels_of(labels))

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from ...field_docs import doc
+from ..labels import ExternalId, Labels
 
 
 class UserView(msgspec.Struct, kw_only=False):
@@ -20,3 +21,5 @@ class UserView(msgspec.Struct, kw_only=False):
     created_at: Annotated[
         datetime, doc("When the user was registered.", "2026-11-23T09:30:00Z", tz=True)
     ]
+    external_id: ExternalId
+    labels: Labels

@@ -5,11 +5,12 @@ from importlib.resources import files
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ....errors import Finding
 from ....field_docs import Time, doc
 from ....pki.submission import Submission
+from ...labels import Labels
 from .encoded_fields import decode_field, not_decodable
 
 _FOUR = "[A-Za-z0-9+/_-]{4}(\\r?\\n)*"
@@ -150,6 +151,7 @@ class CertificateUpload(CertificateMaterial, kw_only=True):
     active: Annotated[bool, doc("Whether to activate it at once.")] = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
+    labels: Labels = {}
 
 
 class Replacement(CertificateMaterial, kw_only=True):
@@ -158,6 +160,13 @@ class Replacement(CertificateMaterial, kw_only=True):
     allow_lost_hostnames: _AllowLostHostnames = False
     activate_at: ActivateAt = None
     grant_hostnames: GrantHostnames = False
+    labels: Annotated[Labels | UnsetType, doc("The new labels. Omitted: unchanged.")] = UNSET
+
+
+class CertificateChanges(msgspec.Struct, forbid_unknown_fields=True):
+    """The changes to a certificate that is not replaced."""
+
+    labels: Labels
 
 
 class CertificateCheck(Replacement, kw_only=True):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import Select, Text, bindparam, cast, literal, null, select, union_all
 
 from ....crypto.secret import Secret
@@ -20,6 +21,7 @@ from ...events.log import EventType, state_of
 from ...hostnames.ownership import evidence_of, evidence_of_row
 from ...idempotency import NO_KEY, IdempotentRequest
 from ...keys.data_keys import DataKeyStatements
+from ...labels import labels_json
 from ...principal import Principal
 from ...quotas.usage import Usage
 from ..candidates import candidate_of_certificate, candidate_of_content
@@ -118,7 +120,8 @@ class Versions:
             with self._usage.counted(session, user_id, certificate_id):
                 allowed = replacement.allow_lost_hostnames
                 self._take_over(_Change(session, certificate, keys), new, result, allowed=allowed)
-            self._record(entry, certificate, before, is_grant=is_grant)
+            is_labeled = self._label(session, certificate, replacement)
+            self._record(entry, certificate, before, is_labeled=is_labeled, is_grant=is_grant)
             return idempotent.save_response(session, view_of(certificate, now))
 
     def roll_back(
@@ -240,6 +243,20 @@ class Versions:
         if activation:
             self._schedule_activation(session, certificate, activation)
 
+    def _label(
+        self, session: Transaction, certificate: Certificate, replacement: Replacement
+    ) -> bool:
+        """Stores the labels, if there are any, and returns whether they changed."""
+        if replacement.labels is UNSET:
+            return False
+        labels = labels_json(replacement.labels)
+        if certificate.labels == labels:
+            return False
+        certificate.labels = labels
+        session.flush()
+        self._parts.revisions.replace(session, certificate.user_id)
+        return True
+
     def _grant(self, session: Transaction, user_id: int, new: _NewVersion) -> None:
         if new.granted:
             self._parts.hostnames.claim(session, user_id, new.content["hostnames"], new.granted)
@@ -305,6 +322,7 @@ class Versions:
         certificate: Certificate,
         before: tuple[int, str | None],
         *,
+        is_labeled: bool = False,
         is_grant: bool = False,
     ) -> None:
         """Records the change. `before` is the previous version and pending cutover."""
@@ -322,7 +340,7 @@ class Versions:
             if entry.action == "certificate.replace":
                 statements += events.calls("certificate.scheduled", user_id, scheduled)
                 state = scheduled
-        is_change = is_grant or before != (certificate.version, certificate.pending)
+        is_change = is_grant or is_labeled or before != (certificate.version, certificate.pending)
         detail |= {"version": state.version, "fingerprint_sha256": state.fingerprint_sha256}
         entry.add(detail, changed=is_change, also=statements)
 

@@ -43,6 +43,8 @@ from .services.challenges.service import Challenges
 from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
+from .services.fleet.expiring import FleetExpiring
+from .services.fleet.search import Fleet
 from .services.health import Health
 from .services.hostnames.owners import HostnameOwners
 from .services.hostnames.ownership import Hostnames, OwnershipRules
@@ -312,6 +314,16 @@ class Services(ExitStack):
     @cached_property
     def expiring(self) -> Expiring:
         return Expiring(self.database, self.revisions, self.audit, self.now)
+
+    # All users, for operators
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        return Fleet(self.database, self.now)
+
+    @cached_property
+    def fleet_expiring(self) -> FleetExpiring:
+        return FleetExpiring(self.database, self.now)
 
     # Challenges
 

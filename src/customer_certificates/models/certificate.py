@@ -15,13 +15,13 @@ SHORT_ISSUER, MOST_ISSUER_CHARACTERS = "length(issuer) <= 500", 500
 SHORT_SERIAL, MOST_SERIAL_CHARACTERS = "length(serial) <= 160", 160
 # Most certificates are public, and nobody needs an index to find most certificates.
 NOT_PUBLIC = "trust <> 'public'"
-# No server may get the certificate at some time within its own dates.
-IMPAIRED = (
-    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
-    " OR serve_not_before > not_before)"
-)
 # A certificate that is not valid yet was not valid when it was stored.
 STARTS_LATER = "not_before > coalesce(updated_at, created_at)"
+# No server may get the certificate at some time before it expires.
+IMPAIRED = (
+    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
+    f" OR serve_not_before > not_before OR {STARTS_LATER})"
+)
 
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
 AS_BODY = ""

@@ -361,6 +361,7 @@ def _create_fleet_indexes() -> None:
     for columns, where in _FLEET_INDEXES.items():
         _create_partial_index(table, "_".join(columns), list(columns), where)
     _create_partial_index(table, "id_impaired", ["id"], _IMPAIRED)
+    _create_partial_index(table, "not_after_id_impaired", ["not_after", "id"], _IMPAIRED)
 
 
 def _content() -> list[sa.Column[object]]:

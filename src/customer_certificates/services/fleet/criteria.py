@@ -80,7 +80,7 @@ class FleetFilter(NamedTuple):
             compared -= {"expires_after"}
         labels = min(len(self.labels), MOST_CONDITIONS)
         is_public = self.trust == "public"
-        is_unexpired = self.status in ("active", "inactive", "not_yet_valid") or (
+        is_unexpired = self.status in ("active", "inactive") or (
             self.order == "not_after" and self.start(now, after).time >= now
         )
         return Shape(
@@ -175,6 +175,7 @@ def index_of(shape: Shape) -> str | None:
         None: "hostname" in shape.compared or is_by_label(shape),
         "user_id_not_after": of_user and by_expiry,
         "user_id_id": of_user,
+        "not_after_id_impaired": shape.is_impaired and by_expiry,
         "id_impaired": shape.is_impaired,
         "issuer_not_after_id": "issuer" in shape.compared,
         "trust_not_after_id": "trust" in shape.compared and not shape.is_public,

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any
 
 import falcon
+from falcon import Request, Response
 
 from .composition import Services, utc_now
 from .config import Config
 from .errors import Refusal
 from .gateways.database import modes
+from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
 from .middleware.access_log import AccessLog
 from .middleware.authentication import Authenticated
@@ -48,16 +50,23 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
     stop_waiting: Callable[[], None]
     admin: "Application"
 
-    def add_routes(self, routes: Iterable[tuple[str, object]]) -> None:
-        """Adds the routes, converters and error handlers."""
+    def add_routes(self, routes: Iterable[tuple[str, object]], metrics: Metrics) -> None:
+        """Adds the routes, converters and error handlers. `metrics` counts refusals."""
+        self._metrics = metrics
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
         self.router_options.converters["hostname"] = HostnameConverter
         self.add_error_handler(Exception, problems.fail)
         self.add_error_handler(falcon.HTTPError, problems.refuse_http)
-        self.add_error_handler(Refusal, problems.refuse)
+        self.add_error_handler(Refusal, self._refuse)
         for template, resource in routes:
             self.add_route(template, resource)
+
+    def _refuse(
+        self, req: Request, resp: Response, refusal: Refusal, params: dict[str, Any]
+    ) -> None:
+        self._metrics.refusal(refusal.errors)
+        problems.refuse(req, resp, refusal, params)
 
 
 def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Application:
@@ -76,9 +85,10 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     log = AccessLog(lines, services.metrics, names)
     app = Application(middleware=_middleware(services, log))
     app.add_error_handler(Replayed, responses.replay)
-    app.add_routes(all_routes)
+    app.add_routes(all_routes, services.metrics)
     app.admin = Application(middleware=[log, JsonOnly(), QueryParameters()])
-    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *undescribed])
+    monitoring = [*(route for route in routes if route[0] in _HEALTH), *undescribed]
+    app.admin.add_routes(monitoring, services.metrics)
 
     def close() -> None:
         services.close()

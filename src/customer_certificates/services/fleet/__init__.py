@@ -1,0 +1,1 @@
+"""All users' certificates together."""

@@ -1,0 +1,112 @@
+"""Computes the gauges of the fleet in a background worker."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Integer, func, literal_column, select
+
+from ...gateways.database import Database, time_param
+from ...gateways.fleet_metrics import FleetMetrics
+from ...models import Certificate, Delivery, HostnameChallenge, HostnameClaim
+from ...models.delivery import PENDING
+from ..terminators.states import TerminatorStates
+from .replacements import Replacements
+
+_EVERY_SECONDS = 60.0
+_MOST_DELIVERIES = 1_000_000
+# Workers make cutovers every second.
+_OVERDUE_AFTER = timedelta(minutes=1)
+
+# Values by tuples of labels.
+Values = Mapping[Any, float]
+
+
+class FleetGauges:
+    """Publishes the gauges. Each takes one statement, or several short ones.
+
+    Every background worker computes all of them: a value that another process computed would be
+    wrong after that process ends.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        metrics: FleetMetrics,
+        now: Callable[[], datetime],
+        *,
+        every_seconds: float = _EVERY_SECONDS,
+    ) -> None:
+        self._metrics = metrics
+        self._now = now
+        self._every_seconds = every_seconds
+        self._replacements = Replacements(database, now)
+        self._states = TerminatorStates(database, now)
+        self._hostnames = database.prepare(_hostnames(), tenant=None)
+        self._cutovers = database.prepare(_cutovers(), tenant=None)
+        self._deliveries = database.prepare(_deliveries(), tenant=None)
+        self._computed: dict[str, Callable[[], Values]] = {
+            "hostnames": self._count_hostnames,
+            "cutovers": self._count_cutovers,
+            "deliveries": self._count_deliveries,
+            "terminators": self._states.count,
+        }
+        self._due_at = dict.fromkeys(self._computed, 0.0)
+
+    def run(self) -> int:
+        """Publishes gauges that are due, and continues the sweep. Call it every second.
+
+        Returns 0, because nothing is worth a line in the log. Raises Unavailable: then the other
+        gauges are due in the next run, and the failed one later.
+        """
+        for name, compute in self._computed.items():
+            if monotonic() >= self._due_at[name]:
+                self._due_at[name] = monotonic() + self._every_seconds
+                # Before the statement, so that the time is never later than what it saw.
+                now = self._now()
+                self._metrics.publish(name, compute(), now)
+        if sweep := self._replacements.advance():
+            counts = {(window,): number for window, number in sweep.counts.items()}
+            self._metrics.publish("certificates_without_replacement", counts, sweep.as_of)
+        return 0
+
+    def _count_hostnames(self) -> Values:
+        ((unproven, contested),) = self._hostnames()
+        return {("unproven",): unproven, ("contested",): contested}
+
+    def _count_cutovers(self) -> Values:
+        ((scheduled, overdue),) = self._cutovers(before=self._now() - _OVERDUE_AFTER)
+        return {("scheduled",): scheduled, ("overdue",): overdue}
+
+    def _count_deliveries(self) -> Values:
+        ((pending, dead),) = self._deliveries()
+        return {("pending",): pending, ("dead",): dead}
+
+
+# Statuses are literals, because a prepared statement with parameters would not use a partial index.
+def _hostnames() -> Any:
+    unproven = HostnameClaim.proof == literal_column("'none'")
+    contested = HostnameChallenge.state == literal_column("'contesting'")
+    return select(_number(unproven), _number(contested))
+
+
+def _cutovers() -> Any:
+    scheduled = Certificate.activate_at.is_not(None)
+    overdue = Certificate.activate_at <= time_param("before")
+    return select(_number(scheduled), _number(scheduled, overdue))
+
+
+def _number(*conditions: Any) -> Any:
+    return select(func.count()).where(*conditions).scalar_subquery()
+
+
+def _deliveries() -> Any:
+    return select(_number_of(PENDING), _number_of(literal_column("'dead'")))
+
+
+def _number_of(status: Any) -> Any:
+    """Selects the number of deliveries with a status, up to a limit."""
+    some = select(literal_column("1")).where(Delivery.status == status)
+    limited = some.limit(literal_column(str(_MOST_DELIVERIES), Integer)).subquery()
+    return select(func.count()).select_from(limited).scalar_subquery()

@@ -31,6 +31,10 @@ class FleetMetrics:
             "certificate covers. Window expired: they expired in the last 30 days.",
             "window",
         )
+        gauge(
+            "soonest_expiry_timestamp_seconds",
+            "When the next active certificate expires. NaN: there is none.",
+        )
         gauge("hostnames", "Claimed hostnames that are unproven or contested.", "state")
         gauge("cutovers", "Scheduled cutovers, and those that are overdue.", "state")
         gauge(
@@ -56,5 +60,6 @@ class FleetMetrics:
         A combination of labels keeps its value until it is set again, so `values` must have all.
         """
         for labels, value in values.items():
-            self._gauges[name].labels(*labels).set(value)
+            gauge = self._gauges[name]
+            (gauge.labels(*labels) if labels else gauge).set(value)
         self._gauges["gauge_last_update_timestamp_seconds"].labels(name).set(at.timestamp())

@@ -90,6 +90,9 @@ class Metrics:
             "Sandbox processes that ended and were replaced, by reason.",
             "reason",
         )
+        # An alarm about an increase would miss a series that begins with 1.
+        for reason in ("cpu", "memory", "crash", "timeout", "killed"):
+            self._ended_sandboxes.labels(reason)
         self._quota_refusals = counter(
             "quota_refusals", "Requests that were rejected because of a user's quota.", "quota"
         )
@@ -99,6 +102,7 @@ class Metrics:
             "code",
             "severity",
         )
+        self._findings.labels("examination_failed", "error")
         self._codes: set[tuple[str, str]] = set()
         self.feed_waiting = gauge("feed_waiting", "Requests to the feed that wait for a change.")
         self.password_queue = gauge(

@@ -1,6 +1,7 @@
 """The gauges that a background worker computes, on filled tables."""
 
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any
 
 import pytest
@@ -103,6 +104,21 @@ def test_many_certificates_are_counted_over_several_runs(engine: sa.Engine, watc
     updates = watch.values("gauge_last_update_timestamp_seconds")
     assert updates["certificates_without_replacement",] == began.timestamp()
     assert updates["hostnames",] == watch.now.timestamp()
+
+
+def test_the_soonest_expiry_of_an_active_certificate_is_shown(
+    engine: sa.Engine, watch: Watch
+) -> None:
+    gauge = "soonest_expiry_timestamp_seconds"
+    watch.run()
+    assert isnan(watch.values(gauge)[()])
+    (user,) = add_users(engine, 1)
+    for days, active in ((-1, True), (3, False), (4, True), (5, True)):
+        add_certificates(engine, user, 1, not_after=NOW + timedelta(days=days), active=active)
+
+    watch.run()
+
+    assert watch.values(gauge) == {(): (NOW + timedelta(days=4)).timestamp()}
 
 
 def test_unproven_and_contested_hostnames_are_counted(engine: sa.Engine, watch: Watch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from math import nan
 from time import monotonic
 from typing import Any
 
@@ -46,7 +47,9 @@ class FleetGauges:
         self._hostnames = database.prepare(_hostnames(), tenant=None)
         self._cutovers = database.prepare(_cutovers(), tenant=None)
         self._deliveries = database.prepare(_deliveries(), tenant=None)
+        self._soonest_expiry = database.prepare(_soonest_expiry(), tenant=None)
         self._computed: dict[str, Callable[[], Values]] = {
+            "soonest_expiry_timestamp_seconds": self._find_soonest_expiry,
             "hostnames": self._count_hostnames,
             "cutovers": self._count_cutovers,
             "deliveries": self._count_deliveries,
@@ -71,6 +74,10 @@ class FleetGauges:
             self._metrics.publish("certificates_without_replacement", counts, sweep.as_of)
         return 0
 
+    def _find_soonest_expiry(self) -> Values:
+        ((soonest,),) = self._soonest_expiry(now=self._now())
+        return {(): soonest.timestamp() if soonest else nan}
+
     def _count_hostnames(self) -> Values:
         ((unproven, contested),) = self._hostnames()
         return {("unproven",): unproven, ("contested",): contested}
@@ -82,6 +89,11 @@ class FleetGauges:
     def _count_deliveries(self) -> Values:
         ((pending, dead),) = self._deliveries()
         return {("pending",): pending, ("dead",): dead}
+
+
+def _soonest_expiry() -> Any:
+    later = Certificate.active, Certificate.not_after > time_param("now")
+    return select(func.min(Certificate.not_after)).where(*later)
 
 
 # Statuses are literals, because a prepared statement with parameters would not use a partial index.

@@ -1,1 +1,1 @@
-"""All users' certificates together."""
+"""The certificates of all users, for operators."""

@@ -25,6 +25,8 @@ class FleetMetrics:
                 PREFIX + name, text, labels, registry=registry, multiprocess_mode="livemostrecent"
             )
 
+        gauge("certificates", "All certificates by status, without earlier versions.", "status")
+        gauge("active_certificates", "Active certificates by days until they expire.", "days")
         gauge(
             "certificates_without_replacement",
             "Active certificates that expire within a window, and whose hostnames no later "

@@ -106,6 +106,29 @@ def test_many_certificates_are_counted_over_several_runs(engine: sa.Engine, watc
     assert updates["hostnames",] == watch.now.timestamp()
 
 
+def test_certificates_are_counted_by_status_and_days(engine: sa.Engine, watch: Watch) -> None:
+    (user,) = add_users(engine, 1)
+    for days, active in ((-1, True), (3, False), (3, True), (8, True), (200, True)):
+        dates = {"not_before": NOW - timedelta(days=9), "not_after": NOW + timedelta(days=days)}
+        add_certificates(engine, user, 1, active=active, **dates)
+
+    watch.run()
+
+    assert watch.values("certificates") == {
+        ("active",): 3,
+        ("inactive",): 1,
+        ("expired",): 1,
+        ("not_yet_valid",): 0,
+    }
+    by_days = watch.values("active_certificates")
+    assert {labels: number for labels, number in by_days.items() if number} == {
+        ("expired",): 1,
+        ("0-7",): 1,
+        ("8-30",): 1,
+        ("over 90",): 1,
+    }
+
+
 def test_the_soonest_expiry_of_an_active_certificate_is_shown(
     engine: sa.Engine, watch: Watch
 ) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
     start_http_server,
+    values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -213,6 +214,14 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))
         return generate_latest(registry)
+
+
+def write_to_folder() -> None:
+    """Makes metrics that are declared later write to the folder that the settings name.
+
+    The library decides this when it is imported, which may be before the folder exists.
+    """
+    values.ValueClass = values.MultiProcessValue()
 
 
 def _forget_dead_workers(folder: Path) -> None:

@@ -40,6 +40,22 @@ def test_promtool_accepts(words: list[str]) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_prometheus_can_read_each_expression_of_the_dashboard(tmp_path: Path) -> None:
+    expressions = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    rules = [
+        {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
+        for number, expression in enumerate(expressions)
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    ended = subprocess.run(
+        [program("promtool"), "check", "rules", file], capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_each_alarm_fires_in_a_test() -> None:
     fired: set[str] = set()
     for test in yaml.safe_load((FOLDER / "rules.test.yml").read_text())["tests"]:

@@ -33,6 +33,8 @@ _TABLES = (
     "email_verifications",
     "email_verification_links",
     "tokens",
+    "console_sessions",
+    "console_links",
     "certificates",
     "certificate_labels",
     "certificate_versions",
@@ -85,6 +87,8 @@ _POLICIES = {
     "email_verifications": _OF_USER,
     "email_verification_links": _OF_USER,
     "tokens": _OF_USER,
+    "console_sessions": _OF_USER,
+    "console_links": _OF_USER,
     "certificates": _OF_USER,
     "certificate_labels": _OF_USER,
     "certificate_versions": _OF_CERTIFICATE,
@@ -184,6 +188,7 @@ _RANDOM = {
 def upgrade() -> None:
     _create_users()
     _create_tokens()
+    _create_console()
     _create_certificates()
     _create_intermediates()
     _create_keys()
@@ -288,6 +293,36 @@ def _create_tokens() -> None:
         sqlite_autoincrement=True,
     )
     _create_index("tokens", "user_id", "id")
+
+
+def _create_console() -> None:
+    op.create_table(
+        "console_sessions",
+        sa.Column("secret_sha256", _SHA256, nullable=False),
+        sa.Column("user_id", _ID),
+        sa.Column("token_id", _ID),
+        sa.Column("by_password", sa.Boolean(), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("last_seen_at", _TIME, nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("secret_sha256", name="pk_console_sessions"),
+        _belongs_to("users", "user_id", "console_sessions"),
+        _belongs_to("tokens", "token_id", "console_sessions"),
+    )
+    _create_index("console_sessions", "user_id")
+    _create_index("console_sessions", "token_id")
+    _create_index("console_sessions", "expires_at")
+    op.create_table(
+        "console_links",
+        sa.Column("token_sha256", _SHA256, nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("return_url", sa.Text()),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("token_sha256", name="pk_console_links"),
+        _belongs_to("users", "user_id", "console_links"),
+    )
+    _create_index("console_links", "user_id")
+    _create_index("console_links", "expires_at")
 
 
 def _create_certificates() -> None:

@@ -9,6 +9,9 @@ from falcon import Request, Response
 
 from .composition import Services, utc_now
 from .config import Config
+from .console import problem_pages
+from .console.access import ConsoleAccess, SignInRequired
+from .console_routes import CONSOLE_ROUTES
 from .errors import Refusal
 from .gateways.database import modes
 from .gateways.metrics import Metrics
@@ -31,6 +34,7 @@ from .services.idempotency import Replayed
 from .web import openapi, problems, responses
 from .web.converters import HostnameConverter, IdConverter
 
+ErrorHandlers = tuple[Callable[..., None], Callable[..., None], Callable[..., None]]
 _HEALTH = ("/healthcheck", "/livez", "/readyz")
 
 
@@ -49,24 +53,40 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
     on_cut: Callable[[str], None]
     stop_waiting: Callable[[], None]
     admin: "Application"
+    console: "Application | None" = None
 
-    def add_routes(self, routes: Iterable[tuple[str, object]], metrics: Metrics) -> None:
-        """Adds the routes, converters and error handlers. `metrics` counts refusals."""
-        self._metrics = metrics
+    def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Responds to a request: the console has its own routes and middleware."""
+        if self.console is not None and env["PATH_INFO"].startswith("/console"):
+            return self.console(env, start_response)
+        return super().__call__(env, start_response)
+
+    def add_routes(
+        self,
+        routes: Iterable[tuple[str, object]],
+        metrics: Metrics,
+        handlers: ErrorHandlers = (problems.fail, problems.refuse_http, problems.refuse),
+    ) -> None:
+        """Adds the routes, the converters, and the handlers of errors and refusals.
+
+        `metrics` counts the refusals.
+        """
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
         self.router_options.converters["hostname"] = HostnameConverter
-        self.add_error_handler(Exception, problems.fail)
-        self.add_error_handler(falcon.HTTPError, problems.refuse_http)
-        self.add_error_handler(Refusal, self._refuse)
+        fail, refuse_http, refuse = handlers
+
+        def count_and_refuse(
+            req: Request, resp: Response, refusal: Refusal, params: dict[str, Any]
+        ) -> None:
+            metrics.refusal(refusal.errors)
+            refuse(req, resp, refusal, params)
+
+        self.add_error_handler(Exception, fail)
+        self.add_error_handler(falcon.HTTPError, refuse_http)
+        self.add_error_handler(Refusal, count_and_refuse)
         for template, resource in routes:
             self.add_route(template, resource)
-
-    def _refuse(
-        self, req: Request, resp: Response, refusal: Refusal, params: dict[str, Any]
-    ) -> None:
-        self._metrics.refusal(refusal.errors)
-        problems.refuse(req, resp, refusal, params)
 
 
 def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Application:
@@ -89,6 +109,7 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     app.admin = Application(middleware=[log, JsonOnly(), QueryParameters()])
     monitoring = [*(route for route in routes if route[0] in _HEALTH), *undescribed]
     app.admin.add_routes(monitoring, services.metrics)
+    app.console = _console(services, lines)
 
     def close() -> None:
         services.close()
@@ -102,6 +123,31 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     app.on_cut = services.metrics.connection_closed
     app.stop_waiting = stop_waiting
     return app
+
+
+def _console(services: Services, lines: RequestLines) -> Application:
+    """Returns the application of the console, which accepts the session cookie only."""
+    config = services.config
+    routes = [(route.template, route.page(*route.parts(services))) for route in CONSOLE_ROUTES]
+    names = {template: openapi.plain_template(template) for template, _ in routes}
+    open_mode = None
+    if not config.asks_credentials:
+        open_mode = LoopbackOnly(config.allowed_clients).process_request
+    console = Application(
+        middleware=[
+            AccessLog(lines, services.metrics, names),
+            Refused(),
+            ClientAddress(config.trusted_proxies),
+            RateLimitOfRefused(config.requests_a_second, workers=config.workers),
+            ConsoleAccess(services.console_sessions, open_mode),
+            Tenants(),
+            RateLimit(config.requests_a_second, workers=config.workers),
+        ]
+    )
+    console.add_error_handler(SignInRequired, problem_pages.ask_to_sign_in)
+    handlers = (problem_pages.fail, problem_pages.refuse_http, problem_pages.refuse)
+    console.add_routes(routes, services.metrics, handlers)
+    return console
 
 
 def _undescribed_routes(services: Services) -> list[tuple[str, object]]:

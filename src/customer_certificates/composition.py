@@ -24,6 +24,7 @@ from .pki.names.hostnames import normalise
 from .pki.names.policy import NamePolicy
 from .pki.validation import TrustedRoots, encode, validator_of
 from .services.access.authentication import Authentication
+from .services.access.console_sessions import ConsoleSessions
 from .services.access.login_throttle import LoginThrottle
 from .services.access.token_usage import TokenUsage
 from .services.access.tokens import Tokens
@@ -252,6 +253,10 @@ class Services(ExitStack):
         attempts = LoginThrottle(Counters(self.page_cache.redis), self.now)
         usage = self._closed_later(TokenUsage(self.database))
         return Authentication(self.database, self.users, attempts, usage, self.audit, self.now)
+
+    @cached_property
+    def console_sessions(self) -> ConsoleSessions:
+        return ConsoleSessions(self.database, self.authentication, self.audit, self.now)
 
     # Certificates and hostnames
 

@@ -4,6 +4,7 @@ from .audit import AuditEntry, AuditExport, AuditHead
 from .base import Base
 from .certificate import AS_BODY, CONTENT, Certificate, CertificateVersion, served_text
 from .challenge import HostnameChallenge, HostnameTransfer
+from .console_session import ConsoleLink, ConsoleSession
 from .data_key import UserDataKey
 from .delivery import PENDING, Delivery
 from .email_verification import EmailVerification, EmailVerificationLink

@@ -28,7 +28,11 @@ def read(req: Request, kind: type[T]) -> T:
     Raises TooLarge, Malformed (not JSON, not an object, a required field missing) or Invalid. The
     error lists every invalid field.
     """
-    body = _body(req)
+    return parse(body_of(req), kind)
+
+
+def parse(body: bytes, kind: type[T]) -> T:
+    """Returns the JSON `body` as a `kind`. Raises Malformed or Invalid, as `read` does."""
     try:
         decoded: T = _decoder(kind).decode(body)
         return decoded
@@ -183,7 +187,8 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
 
 
-def _body(req: Request) -> bytes:
+def body_of(req: Request) -> bytes:
+    """Returns the body of `req`. Raises TooLarge, or Malformed if it is incomplete."""
     if (req.content_length or 0) > LARGEST_BODY_BYTES:
         raise _too_large()
     # Read one byte past the limit, because a chunked body has no Content-Length.

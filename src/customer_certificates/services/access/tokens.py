@@ -23,6 +23,7 @@ from ..principal import Principal
 from ..quotas.limits import require_of
 from ..user_lock import lock_user
 from ..users.users import Name
+from .current_password import require_same_password
 from .permissions import SCOPES, Scope
 
 _Name = Annotated[Name, doc("The purpose of the token.", "backup of the web server")]
@@ -140,7 +141,7 @@ class Tokens:
         write = self._audit.begin(principal, "token.create", chain, None, tenant=EVERYBODY)
         with write as (session, entry):
             if principal.password_hash is not None:
-                _require_same_password(session, principal)
+                require_same_password(session, principal)
             _require_users(session, user_id, new.user_ids or [])
             if user_id is not None:
                 _require_room(session, user_id, now)
@@ -257,16 +258,6 @@ def _required(field: str, what: str) -> Finding:
 
 def _unfit(field: str, new: NewToken) -> Finding:
     return Finding("unfit", field, f"A token of kind {new.kind} cannot have {field}.", "Omit it.")
-
-
-def _require_same_password(session: Transaction, principal: Principal) -> None:
-    """Raises Conflict if the password was changed after `principal` signed in.
-
-    The change revoked the existing tokens, and must not miss this one.
-    """
-    user = session.get(User, principal.user_id, with_for_update=True)
-    if user is None or user.password_hash != principal.password_hash:
-        raise Conflict("The password was changed during this request. Sign in with the new one.")
 
 
 def _require_users(session: Transaction, user_id: int | None, served: list[int]) -> None:

@@ -74,6 +74,15 @@ class Listing:
         tag = tag_of_revision(self._revisions.current(user_id, principal.target_user))
         if known_tags and known_tags.admit(tag):
             return tag, None
+        return self._page_at(tag, user_id, criteria)
+
+    def current(self, principal: Principal, user_id: int, criteria: CertificateFilter) -> Page:
+        """Returns the page, like `page` for a client that knows no tag. Raises NotFound."""
+        tag = tag_of_revision(self._revisions.current(user_id, principal.target_user))
+        return self._page_at(tag, user_id, criteria)[1]
+
+    def _page_at(self, tag: str, user_id: int, criteria: CertificateFilter) -> tuple[str, Page]:
+        """Returns the page from a cache, or else from the database, and the tag that it has."""
         page = self._pages.get(cache_key(user_id, tag, criteria))
         if page is None:
             tag, views, next_after = self._read(user_id, criteria)

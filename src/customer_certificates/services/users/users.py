@@ -14,7 +14,7 @@ from ...errors import Conflict, Finding, user_not_found
 from ...field_docs import doc
 from ...gateways.database import Database, Transaction, int_param, text_param
 from ...gateways.database.prepared import Prepared, Row
-from ...models import NEVER, Token, User, UserLabel, email_key, new_revision
+from ...models import NEVER, ConsoleSession, Token, User, UserLabel, email_key, new_revision
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..challenges.contests import Contests
@@ -343,8 +343,12 @@ class Users:
         return self._passwords.hash(changes.password)
 
     def _record_new_password(self, session: Transaction, user_id: int, *, keep_tokens: bool) -> int:
-        """Revokes the tokens created with the password, and returns their number."""
+        """Revokes the tokens created with the password, and returns their number.
+
+        Ends the user's sessions of the console.
+        """
         self._events.record(session, "user.password_changed", user_id)
+        session.execute(delete(ConsoleSession).where(ConsoleSession.user_id == user_id))
         if keep_tokens:
             return 0
         now = self._now()

@@ -1,0 +1,67 @@
+"""/console/users/{user_id}/certificates"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from falcon import Request, Response
+
+from ...services.access.permissions import users
+from ...services.certificates.listing import CertificateFilter, Listing
+from ...services.certificates.views import Status
+from ...web.request_parsing import Query
+from ..page import Page
+
+_LIMIT = 50
+
+
+class _Row(msgspec.Struct):
+    """The columns of the list."""
+
+    id: int
+    active: bool
+    status: str
+    servable: bool
+    not_servable_reason: str | None
+    trust: str
+    hostnames: list[str]
+    subject: str | None
+    issuer: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    version: int
+    labels: dict[str, str]
+
+
+class CertificatesPage(Page):
+    """A user's certificates, with a search by hostname and status."""
+
+    allow = users("certificates:read")
+
+    def __init__(self, listing: Listing, now: Callable[[], datetime]) -> None:
+        self._listing = listing
+        self._now = now
+
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        query = Query(req)
+        criteria = CertificateFilter(
+            active=None,
+            hostname=(req.get_param("hostname") or "").strip() or None,
+            expires_before=None,
+            status=query.choice("status", Status) if req.get_param("status") else None,
+            fingerprint=None,
+            trust=None,
+            after=query.whole("after", 0, 0),
+            limit=_LIMIT,
+        )
+        query.check()
+        page = self._listing.current(req.context.principal, user_id, criteria)
+        self.show(
+            req,
+            resp,
+            "customer/certificates.html",
+            user_id=user_id,
+            now=self._now(),
+            certificates=msgspec.json.decode(page.body, type=list[_Row]),
+            next_after=page.next_after,
+        )

@@ -1,0 +1,100 @@
+"""Reads forms."""
+
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from urllib.parse import parse_qsl
+
+import falcon
+import msgspec
+from falcon import Request
+from falcon.media import MultipartFormHandler
+
+from ..errors import Malformed, UnsupportedMediaType
+from ..web import request_parsing
+
+_MOST_FIELDS = 200
+_URL_ENCODED = falcon.MEDIA_URLENCODED
+
+
+class Form(Mapping[str, str]):
+    """The fields of a form, by name. A field that is missing is empty.
+
+    `files` are the contents of the files that were chosen. A field that was sent several times,
+    such as a group of checkboxes, is in `every` as often.
+    """
+
+    def __init__(self, fields: list[tuple[str, str]], files: dict[str, bytes]) -> None:
+        self._fields = dict(fields)
+        self._pairs = fields
+        self.files = files
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields.get(name, "")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def every(self, name: str) -> list[str]:
+        """Returns all values of the field."""
+        return [value for key, value in self._pairs if key == name]
+
+    def filled(self, *names: str) -> dict[str, str]:
+        """Returns the fields among `names` that are not blank, without outer whitespace."""
+        return {name: value for name in names if (value := self[name].strip())}
+
+
+EMPTY = Form([], {})
+
+
+def read(req: Request) -> Form:
+    """Returns the form in the body of `req`.
+
+    Raises TooLarge, Malformed, UnsupportedMediaType, or HTTPError for a malformed multipart body.
+    """
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
+    body = request_parsing.body_of(req)
+    if media_type == falcon.MEDIA_MULTIPART:
+        return _multipart(body, req.content_type or "")
+    if media_type == _URL_ENCODED or not body:
+        return Form(_url_encoded(body), {})
+    raise UnsupportedMediaType("The body is no form. Use the console in a browser.")
+
+
+def parse(fields: Mapping[str, object], kind: type[request_parsing.T]) -> request_parsing.T:
+    """Returns the fields as a `kind`, checked like a body of the API. Raises Malformed, Invalid."""
+    return request_parsing.parse(msgspec.json.encode(fields), kind)
+
+
+def _url_encoded(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        raise _malformed() from None
+
+
+def _multipart(body: bytes, content_type: str) -> Form:
+    fields, files = list[tuple[str, str]](), dict[str, bytes]()
+    for part in MultipartFormHandler().deserialize(BytesIO(body), content_type, len(body)):
+        content = part.get_data()
+        # A browser sends a file field without a file with an empty name.
+        if part.filename is not None:
+            if content:
+                files[part.name or ""] = content
+            continue
+        try:
+            fields.append((part.name or "", content.decode()))
+        except UnicodeDecodeError:
+            raise _malformed() from None
+    return Form(fields, files)
+
+
+def _malformed() -> Malformed:
+    return Malformed("The form is malformed. Reload the page, and send the form again.")

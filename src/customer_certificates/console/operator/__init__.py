@@ -1,0 +1,1 @@
+"""The pages about all users, for operators."""

@@ -1,0 +1,57 @@
+"""/console/sign-in and /console/sign-out"""
+
+import re
+
+from falcon import Request, Response
+
+from ..services.access.console_sessions import ConsoleSessions
+from ..services.access.permissions import ANYBODY
+from . import cookies
+from .page import ServicePage, redirect
+
+# A path of the console. A second slash or a backslash would name another host.
+_PATH = re.compile(r"/console(/[!-\[\]-~]*)?")
+
+
+class SignInPage(ServicePage[ConsoleSessions]):
+    """The form for an email address and a password, or for an operator's token."""
+
+    allow = ANYBODY
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        if req.context.get("viewer"):
+            redirect(resp, _next(req))
+        else:
+            self.show(req, resp, "sign_in.html")
+
+    def on_post(self, req: Request, resp: Response) -> None:
+        form, context = req.context.form, req.context
+        origin = context.request_id, context.peer
+        if form["token"]:
+            secret = self._service.sign_in_operator(form["token"].strip(), *origin)
+        else:
+            secret = self._service.sign_in_user(form["email"].strip(), form["password"], *origin)
+        # A new secret, so that nobody knows the session who gave the browser its first cookie.
+        cookies.set_secret(resp, secret)
+        redirect(resp, _next(req))
+
+
+class SignOutPage(ServicePage[ConsoleSessions]):
+    """The buttons that end this session, or every session of the user or token."""
+
+    allow = ANYBODY
+
+    def on_post(self, req: Request, resp: Response) -> None:
+        principal = req.context.principal
+        if req.context.get("viewer"):
+            if req.context.form["everywhere"]:
+                self._service.end_all(principal)
+            else:
+                self._service.end(principal, req.context.secret)
+        cookies.set_new_secret(resp)
+        redirect(resp, "/console/sign-in")
+
+
+def _next(req: Request) -> str:
+    path = req.get_param("next") or ""
+    return path if _PATH.fullmatch(path) and "//" not in path else "/console"

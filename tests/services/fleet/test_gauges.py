@@ -260,7 +260,7 @@ def test_a_gauge_that_fails_does_not_stop_the_others(engine: sa.Engine, database
     watch = Watch(database, every_seconds=3600.0)
     _rename(engine, "hostname_challenges", "renamed")
     try:
-        with pytest.raises(Exception, match="hostname_challenges|does not respond"):
+        with pytest.raises(Exception, match=r"hostname_challenges|does not respond"):
             watch.run()
         watch.run()
     finally:

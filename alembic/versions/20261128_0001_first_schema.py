@@ -376,6 +376,12 @@ def _create_certificates() -> None:
         ),
         sqlite_autoincrement=True,
     )
+    versions, length = "certificate_versions", "length({}) <= {}"
+    _create_partial_index(
+        versions, "issuer_not_after", ["issuer", "not_after"], length.format("issuer", 500)
+    )
+    _create_index(versions, "spki_sha256")
+    _create_partial_index(versions, "serial", ["serial"], length.format("serial", 160))
 
 
 def _content() -> list[sa.Column[object]]:

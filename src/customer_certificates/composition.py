@@ -44,6 +44,7 @@ from .services.challenges.service import Challenges
 from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
+from .services.fleet.incidents import Incidents
 from .services.fleet.summary import Summary
 from .services.fleet.summary_counters import SummaryCounters
 from .services.health import Health
@@ -329,6 +330,10 @@ class Services(ExitStack):
     @cached_property
     def summary_counters(self) -> SummaryCounters:
         return SummaryCounters(self.database, self.now)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        return Incidents(self.database, self.now)
 
     # Challenges
 

@@ -92,6 +92,7 @@ ROUTES = [
     Route("/hostnames", hostnames.HostnamesResource, lambda of: [of.hostname_owners]),
     Route(_HOSTNAME, hostnames.HostnameResource, lambda of: [of.hostname_owners]),
     Route("/summary", reports.SummaryResource, lambda of: [of.summary]),
+    Route("/incidents", reports.IncidentsResource, lambda of: [of.incidents]),
     Route("/tokens", tokens.TokensResource, lambda of: [of.tokens]),
     Route("/tokens/{token_id:id}", tokens.TokenResource, lambda of: [of.tokens]),
     Route("/resolve", resolver.ResolveResource, lambda of: [of.resolver]),

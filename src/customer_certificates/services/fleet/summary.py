@@ -149,16 +149,24 @@ def _expiries(active: Sequence[_Group], today: int) -> list[OfDay]:
 
 def _summary() -> Any:
     """Selects (kind, name, day, state, number) of all groups, of one state of the database."""
-    counters = [*(getattr(SummaryDates, name) for name in DATES), SummaryDates.number]
-    pending = select(*dates(SummaryChange), SummaryChange.amount.label("number"))
-    all_dates = union_all(select(*counters), pending).subquery("all_dates")
+    # Used several times, so the databases read the changes only once.
+    changes = select(
+        *dates(SummaryChange),
+        *(value(SummaryChange, dimension).label(dimension) for dimension in DIMENSIONS),
+        SummaryChange.amount.label("number"),
+    ).cte("changes")
+    columns = [*DATES, "number"]
+    all_dates = union_all(
+        select(*(getattr(SummaryDates, name) for name in columns)),
+        select(*(changes.c[name] for name in columns)),
+    )
     today = select(*dates(Certificate), literal(1, BigInteger).label("number")).where(
         Certificate.not_after >= time_param("midnight"), Certificate.not_after < time_param("now")
     )
     return union_all(
-        _grouped(_DATES, all_dates),
+        _grouped(_DATES, all_dates.subquery("all_dates")),
         _grouped(_EXPIRED_TODAY, today.subquery("today")),
-        *(part for dimension in DIMENSIONS for part in _values(dimension)),
+        *(part for dimension in DIMENSIONS for part in _values(dimension, changes)),
     )
 
 
@@ -184,12 +192,15 @@ def _grouped(kind: str, counters: Any) -> Any:
     ).group_by(reduced.c.reason, reduced.c.day, reduced.c.state)
 
 
-def _values(dimension: str) -> tuple[Any, Any]:
+def _values(dimension: str, changes: Any) -> tuple[Any, Any]:
     """Selects the values with the most certificates: those without changes, and those with."""
-    each = select(value(SummaryChange, dimension), SummaryChange.amount).subquery()
+    changed_value = changes.c[dimension]
     changed = (
-        select(each.c.value, func.sum(each.c.amount).cast(BigInteger).label("amount"))
-        .group_by(each.c.value)
+        select(
+            changed_value.label("value"),
+            func.sum(changes.c.number).cast(BigInteger).label("amount"),
+        )
+        .group_by(changed_value)
         .subquery()
     )
     is_of = SummaryValue.dimension == literal(dimension)

@@ -11,12 +11,11 @@ from sqlalchemy import ColumnElement, and_, case, func, literal, or_
 
 from ...gateways.database.sql_functions import seconds_of
 from ...models import Certificate
+from ...models.certificate import MOST_ISSUER_CHARACTERS
 
 DAY_SECONDS = 86_400
 # `ends_on` of certificates without dates.
 NO_DAY = -10_000_000
-# As in the triggers. An index of PostgreSQL refuses texts of more than about 2,700 bytes.
-_MOST_ISSUER_CHARACTERS = 500
 _EPOCH = date(1970, 1, 1)
 # The columns of SummaryDates that identify a counter.
 DATES = ("active", "reason", "ends_on", "begins", "chain_begins", "chain_ends")
@@ -53,7 +52,7 @@ def value(source: Any, dimension: str) -> ColumnElement[str]:
     """Returns the value of a Certificate or SummaryChange in a dimension; empty: none."""
     column = getattr(source, dimension)
     if dimension == "issuer" and source is Certificate:
-        column = func.substr(column, 1, _MOST_ISSUER_CHARACTERS)
+        column = func.substr(column, 1, MOST_ISSUER_CHARACTERS)
     text: ColumnElement[str] = func.coalesce(column, literal(""))
     return text.label("value")
 

@@ -17,7 +17,7 @@ from .summary_buckets import DATES, DIMENSIONS, dates, value
 
 # Not the hash of a hostname: those are locked by other statements with the same kind of number.
 _LOCK = -1
-_AT_ONCE = 2000
+_AT_ONCE = 5000
 _READ_AT_ONCE = 10_000
 _STATEMENTS_AT_ONCE = 500
 _RECOUNTED = "summary recounted"

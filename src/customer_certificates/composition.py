@@ -270,7 +270,7 @@ class Services(ExitStack):
     @cached_property
     def validation(self) -> Validation:
         enforce = self.config.upload_checks == "enforce"
-        return Validation(self.sandbox, self.intermediates, self.now, enforce=enforce)
+        return Validation(self.sandbox, self.intermediates, self.now, self.metrics, enforce=enforce)
 
     @cached_property
     def revisions(self) -> Revisions:

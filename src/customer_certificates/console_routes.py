@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from .composition import Services
 from .console import assets, home, sign_in
-from .console.customer import certificates
+from .console.customer import activity, certificates, hostnames, settings, tokens, webhooks
 from .console.operator import overview
 from .console.page import Page
 
@@ -28,5 +28,30 @@ CONSOLE_ROUTES = [
     ConsoleRoute("/console/overview", overview.OverviewPage, lambda _: []),
     ConsoleRoute(
         _USER + "/certificates", certificates.CertificatesPage, lambda of: [of.listing, of.now]
+    ),
+    ConsoleRoute(
+        _USER + "/hostnames",
+        hostnames.HostnamesPage,
+        lambda of: [of.hostname_states, of.challenges],
+    ),
+    ConsoleRoute(
+        _USER + "/hostnames/{hostname:hostname}",
+        hostnames.HostnamePage,
+        lambda of: [of.hostname_states, of.challenges, of.hostname_owners, of.now],
+    ),
+    ConsoleRoute(_USER + "/webhooks", webhooks.WebhooksPage, lambda of: [of.webhooks]),
+    ConsoleRoute(
+        _USER + "/webhooks/{webhook_id:id}",
+        webhooks.WebhookPage,
+        lambda of: [of.webhooks, of.redelivery],
+    ),
+    ConsoleRoute(_USER + "/tokens", tokens.TokensPage, lambda of: [of.tokens, of.now]),
+    ConsoleRoute(_USER + "/tokens/new", tokens.NewTokenPage, lambda of: [of.tokens]),
+    ConsoleRoute(_USER + "/activity", activity.ActivityPage, lambda of: [of.event_pages]),
+    ConsoleRoute(_USER + "/activity/audit", activity.AuditLogPage, lambda of: [of.audit_pages]),
+    ConsoleRoute(
+        _USER + "/settings",
+        settings.SettingsPage,
+        lambda of: [of.users, of.email_verifications, of.expiring, of.quotas],
     ),
 ]

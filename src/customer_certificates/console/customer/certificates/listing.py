@@ -6,13 +6,20 @@ from datetime import datetime
 import msgspec
 from falcon import Request, Response
 
-from ...services.access.permissions import users
-from ...services.certificates.listing import CertificateFilter, Listing
-from ...services.certificates.views import Status
-from ...web.request_parsing import Query
-from ..page import Page
+from ....services.access.permissions import users
+from ....services.certificates.listing import CertificateFilter, Listing
+from ....services.certificates.views import Status
+from ....services.terminators.serving_counts import ServingCounts
+from ....web.request_parsing import Query
+from ...page import Page
 
 _LIMIT = 50
+
+
+class _Pending(msgspec.Struct):
+    """A scheduled cutover."""
+
+    activate_at: datetime
 
 
 class _Row(msgspec.Struct):
@@ -31,6 +38,7 @@ class _Row(msgspec.Struct):
     not_after: datetime | None
     version: int
     labels: dict[str, str]
+    pending: _Pending | None
 
 
 class CertificatesPage(Page):
@@ -38,8 +46,11 @@ class CertificatesPage(Page):
 
     allow = users("certificates:read")
 
-    def __init__(self, listing: Listing, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, listing: Listing, serving_counts: ServingCounts, now: Callable[[], datetime]
+    ) -> None:
         self._listing = listing
+        self._serving_counts = serving_counts
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
@@ -56,12 +67,14 @@ class CertificatesPage(Page):
         )
         query.check()
         page = self._listing.current(req.context.principal, user_id, criteria)
+        certificates = msgspec.json.decode(page.body, type=list[_Row])
         self.show(
             req,
             resp,
             "customer/certificates.html",
             user_id=user_id,
             now=self._now(),
-            certificates=msgspec.json.decode(page.body, type=list[_Row]),
+            certificates=certificates,
+            serving=self._serving_counts.of(user_id, [row.id for row in certificates]),
             next_after=page.next_after,
         )

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 
 from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import ids_as_json, ids_of
@@ -12,8 +12,7 @@ from ...models import Certificate, Serving, Terminator, Token
 
 # A terminator that has not reported for longer is not live.
 _LIVE = timedelta(hours=24)
-# Stands for no certificate: the row that counts the terminators.
-_NONE = 0
+_USER_ID = int_param("user_id")
 
 
 class ServingCount(NamedTuple):
@@ -24,53 +23,67 @@ class ServingCount(NamedTuple):
 
 
 class ServingCounts:
-    """Counts live terminators, all of those that may serve a user's certificates."""
+    """Counts live terminators, out of those that may serve a user's certificates."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        user_id = int_param("user_id")
-        is_live = Terminator.seen_at >= time_param("live_since")
-        # Terminators that are limited to some hostnames or users count only for what they serve.
-        serves_all = or_(
-            Terminator.user_id == user_id,
-            and_(Terminator.user_id.is_(None), Token.user_ids.is_(None), Token.hostnames.is_(None)),
-        )
-        of_token = Token.id == Terminator.token_id
-        terminators = (
-            select(literal(_NONE).label("id"), literal(0), func.count())
-            .select_from(Terminator)
-            .outerjoin(Token, of_token)
-            .where(is_live, serves_all)
-        )
-        serving = (
-            select(Serving.certificate_id, func.count(), func.sum(case((serves_all, 0), else_=1)))
-            .join(Terminator, Terminator.id == Serving.terminator_id)
-            .join(Certificate, Certificate.id == Serving.certificate_id)
-            .outerjoin(Token, of_token)
-            .where(
-                Serving.certificate_id.in_(ids_of("ids")),
-                Serving.user_id == user_id,
-                Serving.serves,
-                Serving.version == Certificate.version,
-                is_live,
-            )
-            .group_by(Serving.certificate_id)
-        )
-        # The rows of tokens that belong to no user are hidden from a tenant.
-        self._counts = database.prepare(
-            select(union_all(terminators, serving).subquery()), tenant=None
-        )
+        # A tenant does not see the tokens of terminators.
+        self._counts = database.prepare(_counts(), tenant=None)
 
     def of(self, user_id: int, certificate_ids: Sequence[int]) -> dict[int, ServingCount]:
         """Returns the count of each of the user's certificates, in one statement."""
         rows = self._counts(
             user_id=user_id, ids=ids_as_json(certificate_ids), live_since=self._now() - _LIVE
         )
-        counts = {certificate_id: (serving, more) for certificate_id, serving, more in rows}
-        _, terminators = counts.pop(_NONE)
-        none = (0, 0)
         return {
-            certificate_id: ServingCount(serving, terminators + more)
-            for certificate_id in certificate_ids
-            for serving, more in [counts.get(certificate_id, none)]
+            certificate_id: ServingCount(unlimited + limited, terminators + limited)
+            for certificate_id, terminators, unlimited, limited in rows
         }
+
+
+def _counts() -> Select[*tuple[Any, ...]]:
+    # A terminator that is limited to some hostnames or users counts only for what it serves. The
+    # condition is never NULL.
+    is_unlimited = or_(
+        and_(Terminator.user_id.is_not(None), Terminator.user_id == _USER_ID),
+        and_(Terminator.user_id.is_(None), Token.user_ids.is_(None), Token.hostnames.is_(None)),
+    )
+    ids = ids_of("ids").subquery()
+    certificate_id = ids.c[0]
+    return select(
+        certificate_id,
+        _live(is_unlimited).scalar_subquery(),
+        _serving(certificate_id, is_unlimited),
+        _serving(certificate_id, not_(is_unlimited)),
+    )
+
+
+def _serving(certificate_id: ColumnElement[int], condition: ColumnElement[bool]) -> Any:
+    """Counts the terminators that serve the certificate.
+
+    As a subquery of each certificate, it reads the index of the certificates. The planner would
+    start a join with the few terminators, and read all that they serve.
+    """
+    return (
+        _live(condition)
+        .join(Serving, Serving.terminator_id == Terminator.id)
+        .join(Certificate, Certificate.id == Serving.certificate_id)
+        .where(
+            Serving.certificate_id == certificate_id,
+            Serving.user_id == _USER_ID,
+            Serving.serves,
+            Serving.version == Certificate.version,
+        )
+        .correlate(certificate_id.table)
+        .scalar_subquery()
+    )
+
+
+def _live(condition: ColumnElement[bool]) -> Select[int]:
+    """Counts live terminators that meet the condition."""
+    return (
+        select(func.count())
+        .select_from(Terminator)
+        .outerjoin(Token, Token.id == Terminator.token_id)
+        .where(Terminator.seen_at >= time_param("live_since"), condition)
+    )

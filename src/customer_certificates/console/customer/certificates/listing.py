@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
+from msgspec import Meta
 
 from ....services.access.permissions import users
 from ....services.certificates.listing import CertificateFilter, Listing
@@ -14,6 +16,7 @@ from ....web.request_parsing import Query
 from ...page import Page
 
 _LIMIT = 50
+_Name = Annotated[str, Meta(max_length=253, pattern=r"^[^\x00]*$")]
 
 
 class _Pending(msgspec.Struct):
@@ -57,7 +60,8 @@ class CertificatesPage(Page):
         query = Query(req)
         criteria = CertificateFilter(
             active=None,
-            hostname=(req.get_param("hostname") or "").strip() or None,
+            hostname=(query.text("hostname", _Name, "a hostname", "www.example.com") or "").strip()
+            or None,
             expires_before=None,
             status=query.choice("status", Status) if req.get_param("status") else None,
             fingerprint=None,

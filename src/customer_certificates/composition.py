@@ -64,6 +64,7 @@ from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolver
+from .services.terminators.serving_counts import ServingCounts
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
@@ -422,6 +423,10 @@ class Services(ExitStack):
     @cached_property
     def terminator_pages(self) -> TerminatorPages:
         return TerminatorPages(self.database, self.feed)
+
+    @cached_property
+    def serving_counts(self) -> ServingCounts:
+        return ServingCounts(self.database, self.now)
 
     # Webhooks and health
 

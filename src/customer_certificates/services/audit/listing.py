@@ -1,17 +1,49 @@
 """Lists audit entries."""
 
+from typing import Literal, NamedTuple
+
 from sqlalchemy import bindparam, literal, or_, select
 
 from ...errors import user_not_found
-from ...gateways.database import Database, int_param
+from ...gateways.database import Database, int_param, text_param
 from ...models import AuditEntry, AuditHead, User
 from ..pages import Page, page_of
 from .hash_chain import NOBODY
 from .views import SHOWN, AuditView, audit_view
 
+# The most entries among which one page of `newest` searches.
+_MOST_SEARCHED = 10_000
+
+ActionKind = Literal[
+    "certificate",
+    "challenge",
+    "console",
+    "hostname",
+    "key",
+    "terminator",
+    "token",
+    "user",
+    "webhook",
+]
+Outcome = Literal["done", "unchanged", "refused"]
+
+
+class AuditFilter(NamedTuple):
+    """Selects entries. `kind` is the part of the action before the dot."""
+
+    kind: ActionKind | None = None
+    outcome: Outcome | None = None
+
+
+class Newest(NamedTuple):
+    """Entries, the newest one first. `next_before` is for older ones (None: there are none)."""
+
+    items: list[AuditView]
+    next_before: int | None
+
 
 class AuditPages:
-    """Reads the entries of a chain, oldest first."""
+    """Reads the entries of a chain."""
 
     def __init__(self, database: Database) -> None:
         self._page = database.prepare(
@@ -20,6 +52,23 @@ class AuditPages:
             .order_by(AuditEntry.seq)
             .limit(int_param("limit")),
             tenant="chain",
+        )
+        seq = AuditEntry.seq
+        self._newest = database.prepare(
+            select(*(getattr(AuditEntry, name) for name in SHOWN))
+            .where(
+                AuditEntry.chain == bindparam("chain"),
+                seq < int_param("before"),
+                seq >= int_param("least"),
+                AuditEntry.action.like(text_param("action")),
+                AuditEntry.outcome.like(text_param("outcome")),
+            )
+            .order_by(seq.desc())
+            .limit(int_param("limit")),
+            tenant="chain",
+        )
+        self._head = database.prepare(
+            select(AuditHead.seq).where(AuditHead.chain == bindparam("chain")), tenant="chain"
         )
         chain = int_param("chain")
         self._is_known = database.prepare(
@@ -33,7 +82,7 @@ class AuditPages:
         )
 
     def page(self, chain: int, after: int, limit: int) -> Page[AuditView]:
-        """Returns a page of entries by `seq`.
+        """Returns a page of entries by `seq`, the oldest one first.
 
         A user's entries remain after the user is deleted. Raises NotFound if the user never
         existed.
@@ -42,3 +91,28 @@ class AuditPages:
         if not rows and chain != NOBODY and not self._is_known(chain=chain):
             raise user_not_found(chain)
         return page_of(rows, limit, audit_view, "seq")
+
+    def newest(self, chain: int, criteria: AuditFilter, before: int | None, limit: int) -> Newest:
+        """Returns the newest entries that match, only those before `before`, if given.
+
+        Searches 10,000 entries at most: the page may be empty, although older entries match. Raises
+        NotFound if the user never existed.
+        """
+        rows = self._head(chain=chain)
+        if not rows and chain != NOBODY and not self._is_known(chain=chain):
+            raise user_not_found(chain)
+        after_last = rows[0][0] + 1 if rows else 1
+        before = min(before or after_last, after_last)
+        least = max(before - _MOST_SEARCHED, 1)
+        entries = self._newest(
+            chain=chain,
+            before=before,
+            least=least,
+            action=f"{criteria.kind}.%" if criteria.kind else "%",
+            outcome=criteria.outcome or "%",
+            limit=limit + 1,
+        )
+        items = [audit_view(row) for row in entries[:limit]]
+        if len(entries) > limit:
+            return Newest(items, items[-1].seq)
+        return Newest(items, least if least > 1 else None)

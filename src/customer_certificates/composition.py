@@ -55,6 +55,7 @@ from .services.keys.private_keys import PrivateKeys
 from .services.revisions import Revisions
 from .services.terminators.exports import Terminators
 from .services.terminators.feed import Feed
+from .services.terminators.hostname_states import HostnameStates
 from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
@@ -372,6 +373,10 @@ class Services(ExitStack):
     @cached_property
     def resolver(self) -> Resolver:
         return Resolver(self.candidates, self.now)
+
+    @cached_property
+    def hostname_states(self) -> HostnameStates:
+        return HostnameStates(self.database, self.now)
 
     @cached_property
     def terminators(self) -> Terminators:

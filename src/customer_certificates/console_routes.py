@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from .composition import Services
 from .console import assets, home, sign_in
-from .console.customer import certificates
-from .console.operator import audit, hostnames, overview, terminators, user, users
+from .console.customer import activity, certificates, hostnames, settings, tokens, webhooks
+from .console.operator import audit, overview, terminators, user, users
+from .console.operator import hostnames as all_hostnames
 from .console.page import Page
 
 
@@ -41,16 +42,41 @@ CONSOLE_ROUTES = [
     ),
     ConsoleRoute(
         "/console/hostnames",
-        hostnames.HostnamesPage,
+        all_hostnames.HostnamesPage,
         lambda of: [of.hostname_owners, of.contested_hostnames],
     ),
     ConsoleRoute(
         "/console/hostnames/{hostname:hostname}",
-        hostnames.HostnamePage,
+        all_hostnames.HostnamePage,
         lambda of: [of.hostname_owners],
     ),
     ConsoleRoute("/console/audit", audit.AuditPage, lambda of: [of.audit_pages]),
     ConsoleRoute(
         _USER + "/certificates", certificates.CertificatesPage, lambda of: [of.listing, of.now]
+    ),
+    ConsoleRoute(
+        _USER + "/hostnames",
+        hostnames.HostnamesPage,
+        lambda of: [of.hostname_states, of.challenges],
+    ),
+    ConsoleRoute(
+        _USER + "/hostnames/{hostname:hostname}",
+        hostnames.HostnamePage,
+        lambda of: [of.hostname_states, of.challenges, of.hostname_owners, of.now],
+    ),
+    ConsoleRoute(_USER + "/webhooks", webhooks.WebhooksPage, lambda of: [of.webhooks]),
+    ConsoleRoute(
+        _USER + "/webhooks/{webhook_id:id}",
+        webhooks.WebhookPage,
+        lambda of: [of.webhooks, of.redelivery],
+    ),
+    ConsoleRoute(_USER + "/tokens", tokens.TokensPage, lambda of: [of.tokens, of.now]),
+    ConsoleRoute(_USER + "/tokens/new", tokens.NewTokenPage, lambda of: [of.tokens]),
+    ConsoleRoute(_USER + "/activity", activity.ActivityPage, lambda of: [of.event_pages]),
+    ConsoleRoute(_USER + "/activity/audit", activity.AuditLogPage, lambda of: [of.audit_pages]),
+    ConsoleRoute(
+        _USER + "/settings",
+        settings.SettingsPage,
+        lambda of: [of.users, of.email_verifications, of.expiring, of.quotas],
     ),
 ]

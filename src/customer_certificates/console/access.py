@@ -8,7 +8,7 @@ from falcon import Request, Response
 
 from ..errors import Forbidden
 from ..services.access.console_sessions import ConsoleSessions
-from ..services.access.permissions import Permission, require
+from ..services.access.permissions import WHOLE_USER, Permission, require
 from ..services.principal import Principal
 from . import cookies, forms
 from .page import Page
@@ -108,7 +108,9 @@ class ConsoleAccess:
             raise SignInRequired(_sign_in_path(req))
         context.secret = secret or cookies.set_new_secret(resp)
         context.csrf = cookies.csrf_token(context.secret)
-        if not permission.anybody and not (permission.password and context.viewer.has_password):
+        if not permission.anybody:
+            if permission.password and context.viewer.has_password:
+                permission = WHOLE_USER
             require(permission, context.principal, params.get("user_id"))
 
     def _require_csrf_token(self, req: Request, form: forms.Form) -> None:

@@ -24,7 +24,7 @@ class AuditPage(ServicePage[AuditPages]):
         criteria = AuditFilter(query.choice("kind", ActionKind), query.choice("outcome", Outcome))
         before = query.whole("before", 0, 1) or None
         query.check()
-        page = self._service.newest(chain, criteria, before, _LIMIT)
+        page = self._service.search(chain, criteria, before, _LIMIT)
         self.show(
             req,
             resp,

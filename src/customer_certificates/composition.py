@@ -45,6 +45,9 @@ from .services.challenges.service import Challenges
 from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
+from .services.fleet.incidents import Incidents
+from .services.fleet.summary import Summary
+from .services.fleet.summary_counters import SummaryCounters
 from .services.health import Health
 from .services.hostnames.owners import HostnameOwners
 from .services.hostnames.ownership import Hostnames, OwnershipRules
@@ -320,6 +323,20 @@ class Services(ExitStack):
     @cached_property
     def expiring(self) -> Expiring:
         return Expiring(self.database, self.revisions, self.audit, self.now)
+
+    # The fleet
+
+    @cached_property
+    def summary(self) -> Summary:
+        return Summary(self.database, self.now)
+
+    @cached_property
+    def summary_counters(self) -> SummaryCounters:
+        return SummaryCounters(self.database, self.now)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        return Incidents(self.database, self.now)
 
     # Challenges
 

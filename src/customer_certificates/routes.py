@@ -17,6 +17,7 @@ from .resources import (
     versions,
     webhooks,
 )
+from .resources.fleet import reports
 from .resources.users import email_verification, quotas, tokens, users
 
 
@@ -90,6 +91,8 @@ ROUTES = [
     Route(_USER + _HOSTNAME, hostnames.UserHostnameResource, lambda of: [of.hostname_owners]),
     Route("/hostnames", hostnames.HostnamesResource, lambda of: [of.hostname_owners]),
     Route(_HOSTNAME, hostnames.HostnameResource, lambda of: [of.hostname_owners]),
+    Route("/summary", reports.SummaryResource, lambda of: [of.summary]),
+    Route("/incidents", reports.IncidentsResource, lambda of: [of.incidents]),
     Route("/tokens", tokens.TokensResource, lambda of: [of.tokens]),
     Route("/tokens/{token_id:id}", tokens.TokenResource, lambda of: [of.tokens]),
     Route("/resolve", resolver.ResolveResource, lambda of: [of.resolver]),

@@ -109,6 +109,7 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
             "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
         ),
         Job("send hostname notices", timedelta(seconds=10), notices.run),
+        Job("add to summary counters", timedelta(seconds=10), services.summary_counters.fold),
         Job("purge idempotent responses", timedelta(hours=1), services.idempotency.purge),
         Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).purge),
         Job("purge console sessions", timedelta(hours=1), services.console_sessions.purge),

@@ -9,6 +9,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .base import LONG_AGO, Base, Time, child_of, new_id, partial_index
 from .pem_text import PemText
 
+# Conditions of partial indexes, which a statement must repeat to use the index.
+# PostgreSQL refuses to index a text of more than about 2,700 bytes.
+SHORT_ISSUER, MOST_ISSUER_CHARACTERS = "length(issuer) <= 500", 500
+SHORT_SERIAL, MOST_SERIAL_CHARACTERS = "length(serial) <= 160", 160
+
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
 AS_BODY = ""
 
@@ -134,4 +139,13 @@ class CertificateVersion(Content, Base):
     certificate_id: Mapped[int] = child_of("certificates.id")
     version: Mapped[int]
 
-    __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("certificate_id", "version"),
+        # Incidents of a CA (services/fleet/incident_statements.py).
+        partial_index(
+            "ix_certificate_versions_issuer_not_after", "issuer", "not_after", where=SHORT_ISSUER
+        ),
+        Index(None, "spki_sha256"),
+        partial_index("ix_certificate_versions_serial", "serial", where=SHORT_SERIAL),
+        {"sqlite_autoincrement": True},
+    )

@@ -162,6 +162,25 @@ class advisory_lock(_Function[None]):  # noqa: N801 - a function of SQL
     on_postgresql = f"pg_advisory_xact_lock({_ADVISORY_LOCKS}, CAST({{0}} AS INTEGER))"
 
 
+class free_advisory_lock(_Function[bool]):  # noqa: N801 - a function of SQL
+    """Locks a number until the transaction ends, and returns whether it was free.
+
+    On SQLite, which has one writer, it always is.
+    """
+
+    type = Boolean()
+    on_postgresql = f"pg_try_advisory_xact_lock({_ADVISORY_LOCKS}, CAST({{0}} AS INTEGER))"
+    on_sqlite = "1"
+
+
+class seconds_of(_Function[int]):  # noqa: N801 - a function of SQL
+    """The whole seconds of a time since 1970."""
+
+    type = BigInteger()
+    on_postgresql = "CAST(FLOOR(EXTRACT(EPOCH FROM {0})) AS BIGINT)"
+    on_sqlite = "CAST(strftime('%s', {0}) AS INTEGER)"
+
+
 class from_first_dot(_Function[str]):  # noqa: N801 - a function of SQL
     """The part of a text from its first dot on. Returns the whole text if it has no dot."""
 

@@ -45,7 +45,9 @@ from .services.challenges.service import Challenges
 from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
+from .services.fleet.expiring import FleetExpiring
 from .services.fleet.incidents import Incidents
+from .services.fleet.search import Fleet
 from .services.fleet.summary import Summary
 from .services.fleet.summary_counters import SummaryCounters
 from .services.health import Health
@@ -337,6 +339,14 @@ class Services(ExitStack):
     @cached_property
     def incidents(self) -> Incidents:
         return Incidents(self.database, self.now)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        return Fleet(self.database, self.now)
+
+    @cached_property
+    def fleet_expiring(self) -> FleetExpiring:
+        return FleetExpiring(self.database, self.now)
 
     # Challenges
 

@@ -171,6 +171,10 @@ class Query:
             hint = f"Send one of them, like {names[0]}=…"
             self._add_finding("invalid_parameter", sent[-1] if sent else names[0], detail, hint)
 
+    def serial(self, name: str) -> str | None:
+        """Returns a serial number as it is stored: lower-case hexadecimal, no leading zeros."""
+        return self.parsed(name, _serial, "a serial number in hexadecimal", "4aa1b2c3d4e5f607")
+
     def hostname(self, name: str) -> str:
         """Returns a required hostname or IP address, normalized."""
         text = self._text(name)

@@ -1,0 +1,70 @@
+"""/certificates: the certificates of all users"""
+
+from falcon import Request, Response
+
+from ...errors import Invalid
+from ...pki.submission import Trust
+from ...services.access.permissions import OPERATORS
+from ...services.certificates.views import Status
+from ...services.fleet.criteria import FleetFilter
+from ...services.fleet.search import Fleet
+from ...services.fleet.views import FleetCertificate
+from ...services.labels import ExternalId
+from ...web import etags, filters, pagination, request_parsing
+from ...web.operations import IF_NONE_MATCH, LABEL, LIMIT, Answer, operation
+from ...web.resource import Resource
+
+
+class FleetCertificatesResource(Resource[Fleet]):
+    """The certificates of all users."""
+
+    @operation(
+        "Find certificates of all users",
+        {200: Answer("Certificates.", list[FleetCertificate], headers=("Link",))},
+        description="Without `issuer`, `expires_before`, `expires_after` and `status`, "
+        "certificates are listed by id. With one of the first three, or with `status=expired`, "
+        "they are listed by expiry, and with `status=not_yet_valid` by `not_before`. All "
+        "conditions must match.",
+        parameters=[
+            filters.HOSTNAME,
+            filters.EXPIRES_BEFORE,
+            filters.EXPIRES_AFTER,
+            filters.ISSUER,
+            filters.SERIAL_NUMBER,
+            filters.SPKI,
+            filters.FINGERPRINT,
+            filters.STATUS,
+            filters.TRUST,
+            filters.SERVABLE,
+            filters.USER,
+            filters.EXTERNAL_ID,
+            LABEL,
+            LIMIT,
+            filters.AFTER_CURSOR,
+            IF_NONE_MATCH,
+        ],
+        refusals=[Invalid],
+        allow=OPERATORS,
+    )
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = request_parsing.Query(req)
+        criteria = FleetFilter(
+            filters.hostname_of(query),
+            query.time("expires_before"),
+            query.time("expires_after"),
+            filters.issuer_of(query),
+            query.serial("serial"),
+            query.sha256("spki"),
+            query.sha256("fingerprint"),
+            query.choice("status", Status),
+            query.choice("trust", Trust),
+            query.flag("servable"),
+            query.whole("user", 0, 1) or None,
+            query.text("external_id", ExternalId, "an external id", "customer-4711"),
+            query.labels(),
+        )
+        after, limit = pagination.slice_by_cursor(query)
+        query.check()
+        page = self._service.page(criteria, after, limit)
+        pagination.link_next(req, resp, page.next_after)
+        etags.answer(req, resp, page.items)

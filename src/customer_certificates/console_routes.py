@@ -8,6 +8,7 @@ from .console import assets, home, sign_in
 from .console.customer import activity, certificates, hostnames, settings, tokens, webhooks
 from .console.operator import audit, overview, terminators, user, users
 from .console.operator import hostnames as all_hostnames
+from .console.operator import webhooks as all_webhooks
 from .console.page import Page
 
 
@@ -49,6 +50,14 @@ CONSOLE_ROUTES = [
         "/console/hostnames/{hostname:hostname}",
         all_hostnames.HostnamePage,
         lambda of: [of.hostname_owners],
+    ),
+    ConsoleRoute(
+        "/console/webhooks", all_webhooks.AllWebhooksPage, lambda of: [of.webhooks, of.backlogs]
+    ),
+    ConsoleRoute(
+        "/console/webhooks/{webhook_id:id}",
+        all_webhooks.OperatorWebhookPage,
+        lambda of: [of.webhooks, of.redelivery],
     ),
     ConsoleRoute("/console/audit", audit.AuditPage, lambda of: [of.audit_pages]),
     ConsoleRoute(

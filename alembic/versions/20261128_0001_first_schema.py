@@ -362,6 +362,7 @@ def _create_certificates() -> None:
     _create_partial_index("certificates", "user_id_id_active", ["user_id", "id"], *_ACTIVE)
     _create_index("certificates", "fingerprint_sha256", "user_id")
     _create_index("certificates", "user_id", "not_after")
+    _create_partial_index("certificates", "not_after_id_active", ["not_after", "id"], *_ACTIVE)
     op.create_index("ix_certificates_user_id_trust", "certificates", ["user_id", "trust", "id"])
     for due in ("expiry_due", "activate_at"):
         _create_partial_index("certificates", due, [due, "id"], f"{due} IS NOT NULL")
@@ -523,6 +524,7 @@ def _create_hostname_claims() -> None:
     )
     _create_index("hostname_claims", "user_id", "hostname")
     _create_index("hostname_claims", "wildcard")
+    _create_partial_index("hostname_claims", "unproven", ["hostname"], "proof = 'none'")
     _create_partial_index(
         "hostname_claims", "next_check_at", ["next_check_at"], "next_check_at IS NOT NULL"
     )
@@ -564,6 +566,7 @@ def _create_hostname_challenges() -> None:
         sqlite_autoincrement=True,
     )
     _create_index(table, "hostname")
+    _create_partial_index(table, "contesting", ["hostname"], "state = 'contesting'")
     _create_partial_index(table, "next_check_at", ["next_check_at"], "next_check_at IS NOT NULL")
     op.create_table(
         "hostname_transfers",

@@ -65,6 +65,7 @@ from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolver
+from .services.terminators.states import TerminatorStates
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
@@ -273,7 +274,7 @@ class Services(ExitStack):
     @cached_property
     def validation(self) -> Validation:
         enforce = self.config.upload_checks == "enforce"
-        return Validation(self.sandbox, self.intermediates, self.now, enforce=enforce)
+        return Validation(self.sandbox, self.intermediates, self.now, self.metrics, enforce=enforce)
 
     @cached_property
     def revisions(self) -> Revisions:
@@ -424,6 +425,10 @@ class Services(ExitStack):
     @cached_property
     def terminator_reports(self) -> TerminatorReports:
         return TerminatorReports(self.database, self.audit, self.events, self.now)
+
+    @cached_property
+    def terminator_states(self) -> TerminatorStates:
+        return TerminatorStates(self.database, self.now)
 
     @cached_property
     def terminator_pages(self) -> TerminatorPages:

@@ -21,6 +21,7 @@ from ..services.challenges.rounds import ChallengeRounds
 from ..services.email.expiry_notices import ExpiryNoticeEmails
 from ..services.email.verification_links import VerificationEmails
 from ..services.expiry.notifier import Expiry
+from ..services.fleet.gauges import FleetGauges
 from ..services.hostnames.notice_delivery import HostnameNoticeDelivery
 from ..services.job_lock import JobLock
 from ..services.keys.erasure import KeyErasure
@@ -34,9 +35,9 @@ from ..services.webhooks.sender import WebhookSender
 from ..services.webhooks.stuck_deliveries import StuckDeliveries
 from .scheduler import Job, run_every_second, run_jobs
 
-# Connections for the dispatcher, jobs, cutovers, verification emails, erasures and challenges, and
-# one spare.
-_DATABASE_CONNECTIONS = 10
+# Connections for the dispatcher, jobs, cutovers, gauges, verification emails, erasures and
+# challenges, and one spare.
+_DATABASE_CONNECTIONS = 11
 _PARENT_CHECK_SECONDS = 1.0
 
 
@@ -137,6 +138,7 @@ def _prompt_jobs(
     jobs: list[tuple[str, Callable[[], int]]] = [
         ("cutovers", cutovers.run),
         ("challenges", challenges.run),
+        ("gauges", FleetGauges(database, services.metrics.fleet, services.now).run),
     ]
     if verification:
         jobs.append(("verification email", verification.run))

@@ -18,9 +18,9 @@ class Purged(NamedTuple):
 
 
 def purge(config: Config) -> Purged:
-    """Purges old idempotent responses, rate counts and console sessions.
+    """Purges old responses, rate counts and sessions, and recounts usage and the summary.
 
-    Recounts usage and the summary. Raises SchemaError, Unavailable.
+    Raises SchemaError, Unavailable.
     """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:

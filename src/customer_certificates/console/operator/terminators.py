@@ -6,8 +6,9 @@ from datetime import datetime
 from falcon import Request, Response
 
 from ...services.access.permissions import OPERATORS
-from ...services.terminators.listing import SILENT_AFTER, TerminatorPages
+from ...services.terminators.listing import TerminatorPages
 from ...services.terminators.reports import TerminatorReports
+from ...services.terminators.states import SILENT_AFTER
 from .. import forms
 from ..page import Page, ServicePage, redirect
 

@@ -1,6 +1,6 @@
 """Lists terminators, and how far each one lags."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -13,9 +13,6 @@ from ...gateways.database.sql_functions import names_of
 from ...models import Terminator
 from ..pages import Page, page_of
 from .feed import Feed
-
-# Agents report once a minute.
-SILENT_AFTER = timedelta(minutes=5)
 
 
 class TerminatorView(msgspec.Struct):

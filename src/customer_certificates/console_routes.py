@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from .composition import Services
 from .console import assets, home, sign_in
 from .console.customer import activity, certificates, hostnames, settings, tokens, webhooks
-from .console.operator import audit, overview, terminators, user, users
+from .console.operator import audit, expiring, incidents, overview, terminators, user, users
+from .console.operator import certificates as all_certificates
 from .console.operator import hostnames as all_hostnames
 from .console.operator import webhooks as all_webhooks
 from .console.page import Page
@@ -27,7 +28,22 @@ CONSOLE_ROUTES = [
     ConsoleRoute("/console/static/{digest}/{name}", assets.AssetPage, lambda _: []),
     ConsoleRoute("/console/sign-in", sign_in.SignInPage, lambda of: [of.console_sessions]),
     ConsoleRoute("/console/sign-out", sign_in.SignOutPage, lambda of: [of.console_sessions]),
-    ConsoleRoute("/console/overview", overview.OverviewPage, lambda _: []),
+    ConsoleRoute(
+        "/console/overview",
+        overview.OverviewPage,
+        lambda of: [of.summary, of.terminator_states, of.backlogs, of.users],
+    ),
+    ConsoleRoute(
+        "/console/certificates", all_certificates.SearchPage, lambda of: [of.fleet, of.now]
+    ),
+    ConsoleRoute(
+        "/console/expiring", expiring.ExpiringPage, lambda of: [of.fleet_expiring, of.now]
+    ),
+    ConsoleRoute("/console/incidents", incidents.IncidentsPage, lambda of: [of.incidents]),
+    ConsoleRoute(
+        "/console/incidents/numbers", incidents.IncidentNumbersPage, lambda of: [of.incidents]
+    ),
+    ConsoleRoute("/console/incidents/file", incidents.IncidentFilePage, lambda of: [of.incidents]),
     ConsoleRoute("/console/users", users.UsersPage, lambda of: [of.users, of.quotas]),
     ConsoleRoute("/console/users/new", users.NewUserPage, lambda of: [of.users]),
     ConsoleRoute(_USER, user.UserPage, lambda of: [of.users, of.quotas]),

@@ -1,14 +1,18 @@
-"""The pages of operators: users, hostnames, terminators and the audit log."""
+"""The pages of operators: users, hostnames, terminators, webhooks and the audit log."""
 
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
+
+from customer_certificates.models import Delivery
 
 from ..credentials import bearer, make_token
 from ..factories import an_upload
+from ..tables import add_webhook
 from .conftest import Console
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -142,3 +146,26 @@ def test_an_operator_reads_the_audit_log_of_a_user(
     expect(page.get_by_text("No entry matches.")).to_be_visible()
     page.goto("/console/audit?user=999999999")
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
+
+
+def test_an_operator_adds_a_webhook_and_sees_the_backlogs(
+    page: Page, console: Console, look: Look
+) -> None:
+    user_id = console.user()["id"]
+    webhook_id, event_id = add_webhook(console.engine, user_id, url="https://dead.example/")
+    with console.engine.begin() as connection:
+        dead = sa.update(Delivery).where(Delivery.event_id == event_id).values(status="dead")
+        connection.execute(dead)
+    page.goto("/console/webhooks")
+    page.get_by_label("URL").fill("https://hooks.example.com/all")
+    page.get_by_role("button", name="Add the webhook").click()
+    page.get_by_role("link", name="To the webhook").click()
+    page.get_by_role("button", name="Send a test event").click()
+    expect(page.get_by_role("status")).to_contain_text("A test event is queued.")
+    look("operator-webhook")
+
+    page.get_by_role("link", name="Webhooks", exact=True).first.click()
+    look("operator-webhooks")
+    page.get_by_role("row", name="https://dead.example/").get_by_role("link", name="1").click()
+    url = f"{console.url}/console/users/{user_id}/webhooks/{webhook_id}?status=dead"
+    expect(page).to_have_url(url)

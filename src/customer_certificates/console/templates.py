@@ -89,6 +89,11 @@ def _ago(time: datetime, now: datetime) -> str:
     return "just now"
 
 
+def _only_filled(params: Mapping[str, str]) -> dict[str, str]:
+    """Returns the parameters that are not empty."""
+    return {name: value for name, value in params.items() if value}
+
+
 def _page_link(query: Mapping[str, Any], name: str, value: object) -> str:
     """Returns the link to another page of a list with the same search."""
     kept = {key: text for key, text in query.items() if key != "done"}
@@ -106,5 +111,6 @@ _FILTERS: dict[str, Any] = {
     "from_json": msgspec.json.decode,
     "size": _size,
     "ago": _ago,
+    "only_filled": _only_filled,
     "page_link": _page_link,
 }

@@ -362,7 +362,6 @@ def _create_certificates() -> None:
     _create_partial_index("certificates", "user_id_id_active", ["user_id", "id"], *_ACTIVE)
     _create_index("certificates", "fingerprint_sha256", "user_id")
     _create_index("certificates", "user_id", "not_after")
-    _create_partial_index("certificates", "not_after_id_active", ["not_after", "id"], *_ACTIVE)
     op.create_index("ix_certificates_user_id_trust", "certificates", ["user_id", "trust", "id"])
     for due in ("expiry_due", "activate_at"):
         _create_partial_index("certificates", due, [due, "id"], f"{due} IS NOT NULL")

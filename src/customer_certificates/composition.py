@@ -38,6 +38,7 @@ from .services.certificates.service import Certificates
 from .services.certificates.validation import Validation
 from .services.certificates.versions.service import Versions
 from .services.challenges.checks import Checks
+from .services.challenges.contested import ContestedHostnames
 from .services.challenges.limits import CheckLimits
 from .services.challenges.proving import Proving
 from .services.challenges.service import Challenges
@@ -65,11 +66,13 @@ from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolver
 from .services.terminators.serving_counts import ServingCounts
+from .services.terminators.states import TerminatorStates
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
 from .services.users.quotas import Quotas
 from .services.users.users import Users
+from .services.webhooks.backlog import Backlogs
 from .services.webhooks.endpoints import Webhooks
 from .services.webhooks.redelivery import Redelivery
 from .services.webhooks.secrets import WebhookSecrets
@@ -382,6 +385,10 @@ class Services(ExitStack):
             concurrent_checks=self.config.threads // 2,
         )
 
+    @cached_property
+    def contested_hostnames(self) -> ContestedHostnames:
+        return ContestedHostnames(self.database)
+
     # Terminators
 
     @cached_property
@@ -421,6 +428,10 @@ class Services(ExitStack):
         return TerminatorReports(self.database, self.audit, self.events, self.now)
 
     @cached_property
+    def terminator_states(self) -> TerminatorStates:
+        return TerminatorStates(self.database, self.now)
+
+    @cached_property
     def terminator_pages(self) -> TerminatorPages:
         return TerminatorPages(self.database, self.feed)
 
@@ -439,6 +450,10 @@ class Services(ExitStack):
     @cached_property
     def redelivery(self) -> Redelivery:
         return Redelivery(self.database, self.webhooks, self.audit, self.now)
+
+    @cached_property
+    def backlogs(self) -> Backlogs:
+        return Backlogs(self.database)
 
     @cached_property
     def health(self) -> Health:

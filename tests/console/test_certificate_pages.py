@@ -28,7 +28,7 @@ def send(
     client: TestClient,
     path: str,
     fields: dict[str, str],
-    files: Mapping[str, bytes] = MappingProxyType({}),
+    files: dict[str, bytes] | None = None,
     **more: str,
 ) -> Result:
     """Sends a form as a browser does."""
@@ -36,7 +36,7 @@ def send(
     parts += [
         f'name="{name}"; filename="it"\r\nContent-Type: application/octet-stream\r\n\r\n'.encode()
         + content
-        for name, content in files.items()
+        for name, content in (files or {}).items()
     ]
     body = b"".join(b"--xx\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts)
     return client.simulate_post(

@@ -18,7 +18,7 @@ class Purged(NamedTuple):
 
 
 def purge(config: Config) -> Purged:
-    """Purges old responses, rate counts and console sessions, and recounts usage and the summary.
+    """Purges old responses, rate counts and sessions, and recounts usage and the summary.
 
     Raises SchemaError, Unavailable.
     """

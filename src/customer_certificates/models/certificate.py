@@ -125,13 +125,6 @@ class Certificate(Content, Base):
             "ix_certificates_expiry_due", "expiry_due", "id", where="expiry_due IS NOT NULL"
         ),
         partial_index(
-            "ix_certificates_not_after_id_active",
-            "not_after",
-            "id",
-            where="active",
-            sqlite_where="active = 1",
-        ),
-        partial_index(
             "ix_certificates_activate_at", "activate_at", "id", where="activate_at IS NOT NULL"
         ),
         # Searches over all users (services/fleet, docs/decisions/0042-fleet-search.md).

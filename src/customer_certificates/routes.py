@@ -17,7 +17,7 @@ from .resources import (
     versions,
     webhooks,
 )
-from .resources.users import email_verification, quotas, tokens, users
+from .resources.users import console_links, email_verification, quotas, tokens, users
 
 
 class Route(NamedTuple):
@@ -48,6 +48,9 @@ ROUTES = [
         "/email-verifications/{verification_token}",
         email_verification.EmailVerificationLinkResource,
         lambda of: [of.email_verifications],
+    ),
+    Route(
+        _USER + "/console-links", console_links.ConsoleLinksResource, lambda of: [of.console_links]
     ),
     Route(_USER + "/expiring", expiry.ExpiringResource, lambda of: [of.expiring]),
     Route(_USER + "/expiry", expiry.ExpirySettingsResource, lambda of: [of.expiring]),

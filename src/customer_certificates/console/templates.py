@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from . import static_files
 
@@ -55,6 +55,11 @@ def _segment(text: object) -> str:
     return quote(str(text), safe="")
 
 
+def _host(url: str) -> str:
+    """Returns the host and the port of a URL."""
+    return urlsplit(url).netloc
+
+
 def _grouped(number: int) -> str:
     """Returns the number with commas between thousands."""
     return f"{number:,}"
@@ -67,4 +72,5 @@ _FILTERS: dict[str, Any] = {
     "days_until": _days_until,
     "segment": _segment,
     "grouped": _grouped,
+    "host": _host,
 }

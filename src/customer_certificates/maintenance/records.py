@@ -17,12 +17,13 @@ class Purged(NamedTuple):
 
 
 def purge(config: Config) -> Purged:
-    """Purges old idempotent responses, rate counts and console sessions, and recounts usage.
+    """Purges old idempotent responses, rate counts, console sessions and links. Recounts usage.
 
     Raises SchemaError, Unavailable.
     """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         services.console_sessions.purge()
+        services.console_links.purge()
         RateCounts(services.database, services.now).purge()
         return Purged(services.idempotency.purge(), Usage(services.database).recount())

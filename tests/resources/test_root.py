@@ -12,6 +12,7 @@ def test_it_points_to_the_documentation(closed: TestClient) -> None:
     for accept in ("*/*", "application/json"):
         answer = closed.simulate_get("/", headers={"Accept": accept})
         assert answer.json == {
+            "console": "/console",
             "docs": "/docs",
             "openapi": "/openapi.json",
             "healthcheck": "/healthcheck",
@@ -23,9 +24,11 @@ def test_a_browser_gets_a_page_whose_links_work(closed: TestClient) -> None:
     answer = closed.simulate_get("/", headers={"Accept": BROWSER})
 
     assert answer.headers["Content-Type"].startswith("text/html")
-    for path in ("/docs", "/openapi.json", "/healthcheck"):
+    for path in ("/console", "/docs", "/openapi.json", "/healthcheck"):
         assert f'href="{path}"' in answer.text
-        assert closed.simulate_get(path).status_code == 200
+        # The console asks to sign in first.
+        status = closed.simulate_get(path).status_code
+        assert status == (303 if path == "/console" else 200)
 
 
 def test_the_documentation_needs_no_credentials_and_the_api_does(closed: TestClient) -> None:

@@ -26,7 +26,12 @@ _POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_LINKS = {"docs": "/docs", "openapi": "/openapi.json", "healthcheck": "/healthcheck"}
+_LINKS = {
+    "console": "/console",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "healthcheck": "/healthcheck",
+}
 
 
 class RootResource(AnswersHead):

@@ -229,7 +229,9 @@ def _announce(config: Config) -> None:
     if config.asks_credentials:
         note(
             f"Customer Certificates listens on {url}. It requires authentication (profile prd).\n"
-            "Create the first operator token: customer-certificates token create --operator"
+            f"Console: {url}/console\n"
+            "If there is no operator token yet, create one: customer-certificates token create "
+            "--operator"
             f"{_warning_about_links(config)}"
         )
         return
@@ -239,7 +241,8 @@ def _announce(config: Config) -> None:
         f"Customer Certificates listens on {url}. It requires no authentication (profile "
         f"{config.profile}), so it serves only this "
         f"machine{' and CC_ALLOWED_CLIENTS' if config.allowed_clients else ''}.\n"
-        "Try it:\n"
+        f"Console: {url}/console\n"
+        "Or try the API:\n"
         f"  curl {url}/users -H 'Content-Type: application/json' -d {body}\n"
         f"  curl {url}/users/1\n"
         f"API documentation: {url}/docs"

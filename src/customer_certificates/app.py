@@ -131,6 +131,7 @@ def _console(services: Services, lines: RequestLines) -> Application:
             RateLimit(config.requests_a_second, workers=config.workers),
         ]
     )
+    console.resp_options.default_media_type = falcon.MEDIA_HTML
     console.add_error_handler(SignInRequired, problem_pages.ask_to_sign_in)
     console.add_routes(
         routes, (problem_pages.fail, problem_pages.refuse_http, problem_pages.refuse)

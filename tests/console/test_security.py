@@ -46,7 +46,7 @@ class Site:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            def log_message(self, *_: object, **__: object) -> None:
                 pass
 
         server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))

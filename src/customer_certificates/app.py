@@ -32,7 +32,8 @@ from .resources.metrics import MetricsResource
 from .resources.terminators import CaddyAskResource, CaddyResource
 from .routes import ROUTES
 from .services.idempotency import Replayed
-from .web import openapi, problems, responses
+from .web import problems, responses
+from .web.api_description import openapi
 from .web.converters import HostnameConverter, IdConverter
 
 ErrorHandlers = tuple[Callable[..., None], Callable[..., None], Callable[..., None]]

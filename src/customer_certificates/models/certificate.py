@@ -168,4 +168,13 @@ class CertificateVersion(Content, Base):
     certificate_id: Mapped[int] = child_of("certificates.id")
     version: Mapped[int]
 
-    __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("certificate_id", "version"),
+        # Incidents of a CA (services/fleet/incident_statements.py).
+        partial_index(
+            "ix_certificate_versions_issuer_not_after", "issuer", "not_after", where=SHORT_ISSUER
+        ),
+        Index(None, "spki_sha256"),
+        partial_index("ix_certificate_versions_serial", "serial", where=SHORT_SERIAL),
+        {"sqlite_autoincrement": True},
+    )

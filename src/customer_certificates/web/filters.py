@@ -7,6 +7,9 @@ from msgspec import Meta
 from ..models.certificate import MOST_ISSUER_CHARACTERS, MOST_SERIAL_CHARACTERS
 from ..pki.submission import Trust
 from ..services.certificates.views import Status
+from ..services.fleet.criteria import FleetFilter
+from ..services.fleet.incidents import IncidentCriteria
+from ..services.labels import ExternalId
 from ..services.pages import CURSOR
 from .operations import Parameter
 from .request_parsing import SERIAL, SHA256, Query
@@ -96,6 +99,8 @@ AFTER_CURSOR = Parameter(
     "Return only items after this cursor. The Link header of the previous page has it.",
     {"type": "string", "pattern": CURSOR, "examples": ["1798016400000000_1"]},
 )
+# Of one incident.
+MOST_SERIALS = 100
 _Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00]*$")]
 _Issuer = Annotated[
     str, Meta(min_length=1, max_length=MOST_ISSUER_CHARACTERS, pattern=r"^[^\x00]*$")
@@ -111,3 +116,34 @@ def issuer_of(query: Query) -> str | None:
     """Returns the issuer that certificates must have."""
     requirement = f"an issuer of at most {MOST_ISSUER_CHARACTERS} characters"
     return query.text("issuer", _Issuer, requirement, "CN=R10,O=Let's Encrypt,C=US")
+
+
+def fleet_filter_of(query: Query) -> FleetFilter:
+    """Returns the conditions of a search over all users."""
+    return FleetFilter(
+        hostname_of(query),
+        query.time("expires_before"),
+        query.time("expires_after"),
+        issuer_of(query),
+        query.serial("serial"),
+        query.sha256("spki"),
+        query.sha256("fingerprint"),
+        query.choice("status", Status),
+        query.choice("trust", Trust),
+        query.flag("servable"),
+        query.whole("user", 0, 1) or None,
+        query.text("external_id", ExternalId, "an external id", "customer-4711"),
+        query.labels(),
+    )
+
+
+def incident_of(query: Query) -> IncidentCriteria:
+    """Returns the certificates of an incident, which exactly one parameter selects."""
+    criteria = IncidentCriteria(
+        issuer_of(query),
+        query.sha256("spki"),
+        query.serials("serials", MOST_SERIALS),
+        query.time("since"),
+    )
+    query.require_one("issuer", "spki", "serials")
+    return criteria

@@ -150,6 +150,29 @@ class Query:
         """Returns a SHA-256 in lower-case hexadecimal digits, sent with or without colons."""
         return self.parsed(name, _sha256, "a SHA-256 in hexadecimal", "5d" * 32)
 
+    def serials(self, name: str, most: int) -> tuple[str, ...]:
+        """Returns up to `most` serial numbers, sent with commas between them, as stored."""
+
+        def parse(text: str) -> tuple[str, ...] | None:
+            serials = [_serial(part.strip()) for part in text.split(",")]
+            if len(serials) > most or None in serials:
+                return None
+            return tuple(filter(None, dict.fromkeys(serials)))
+
+        requirement = f"1 to {most} serial numbers in hexadecimal, with commas between them"
+        return self.parsed(name, parse, requirement, "4aa1b2c3d4e5f607,0123ab") or ()
+
+    def require_one(self, *names: str) -> None:
+        """Adds a finding unless exactly one of the parameters was sent."""
+        sent = [name for name in names if self.has(name)]
+        either = f"{', '.join(names[:-1])} or {names[-1]}"
+        if not sent:
+            detail = f"None of {either} was sent."
+            self._add_finding("required", names[0], detail, f"Send {either}.")
+        elif len(sent) > 1:
+            detail = f"{' and '.join(sent)} exclude each other."
+            self._add_finding("invalid_parameter", sent[-1], detail, "Send only one of them.")
+
     def serial(self, name: str) -> str | None:
         """Returns a serial number as it is stored: lower-case hexadecimal, no leading zeros."""
         return self.parsed(name, _serial, "a serial number in hexadecimal", "4aa1b2c3d4e5f607")

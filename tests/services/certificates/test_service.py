@@ -66,7 +66,7 @@ def parts(
     database: Database, revisions: Revisions, children: SandboxPool, master_keys: MasterKeys
 ) -> Iterator[CertificateParts]:
     intermediates = Intermediates(database)
-    validation = Validation(children, intermediates, lambda: NOW, enforce=False)
+    validation = Validation(children, intermediates, lambda: NOW, Metrics(None), enforce=False)
     hostnames = hostnames_on(database, lambda: NOW)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)

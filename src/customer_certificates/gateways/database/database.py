@@ -33,6 +33,8 @@ from .prepared import (
 from .transaction import ConstraintBroken, Locked, Transaction, unavailable
 
 T = TypeVar("T")
+# Runs a prepared statement with its parameters, and returns its rows.
+ReadStatement = Callable[..., list[Row]]
 
 # The requests of one tenant that may wait for each slot of the tenant.
 _WAITING_PER_SLOT = 32
@@ -199,6 +201,26 @@ class Database:
             )
         )
         return converted(statements, rows[len(scope) :])
+
+    def read_snapshot(self, read: Callable[[ReadStatement], T]) -> T:
+        """Returns the result of `read`, whose statements see one state of the database.
+
+        `read` gets a function that runs them, and sees the rows of all users. Writers do not wait.
+        Uses a separate connection. Raises Unavailable.
+        """
+
+        def run(connection: Any) -> T:
+            self._driver.begin_snapshot(connection)
+            driver_connection = self._driver.DriverConnection(connection)
+
+            def read_statement(prepared: Prepared, **values: Any) -> list[Row]:
+                name, parameters = prepared.name, prepared.parameters(values)
+                return prepared.rows(driver_connection.run(name, prepared.sql, parameters))
+
+            return read(read_statement)
+
+        self._require_responding()
+        return self._on_new_connection(run)
 
     def hold(self, name: str) -> Callable[[], None]:
         """Locks `name` for one request, and returns a function that releases it.

@@ -3,13 +3,9 @@
 from falcon import Request, Response
 
 from ...errors import Invalid
-from ...pki.submission import Trust
 from ...services.access.permissions import OPERATORS
-from ...services.certificates.views import Status
-from ...services.fleet.criteria import FleetFilter
 from ...services.fleet.search import Fleet
 from ...services.fleet.views import FleetCertificate
-from ...services.labels import ExternalId
 from ...web import etags, filters, pagination, request_parsing
 from ...web.operations import IF_NONE_MATCH, LABEL, LIMIT, Answer, operation
 from ...web.resource import Resource
@@ -48,21 +44,7 @@ class FleetCertificatesResource(Resource[Fleet]):
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        criteria = FleetFilter(
-            filters.hostname_of(query),
-            query.time("expires_before"),
-            query.time("expires_after"),
-            filters.issuer_of(query),
-            query.serial("serial"),
-            query.sha256("spki"),
-            query.sha256("fingerprint"),
-            query.choice("status", Status),
-            query.choice("trust", Trust),
-            query.flag("servable"),
-            query.whole("user", 0, 1) or None,
-            query.text("external_id", ExternalId, "an external id", "customer-4711"),
-            query.labels(),
-        )
+        criteria = filters.fleet_filter_of(query)
         after, limit = pagination.slice_by_cursor(query)
         query.check()
         page = self._service.page(criteria, after, limit)

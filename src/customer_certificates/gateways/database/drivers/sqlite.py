@@ -138,6 +138,11 @@ def listen(connection: Any, on_notification: Callable[[], None], closing: Event)
             break
 
 
+def begin_snapshot(connection: sqlite3.Connection) -> None:
+    """Begins a transaction that only reads, and sees one state of the rows."""
+    connection.execute("BEGIN")
+
+
 def truncate_log(connection: sqlite3.Connection) -> bool:
     """Copies the write-ahead log into the database's file, and empties it.
 

@@ -89,7 +89,7 @@ class IncidentsResource(Resource[Incidents]):
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        requirement = f"an issuer of at most {MOST_ISSUER_CHARACTERS} characters"
+        requirement = f"a name of 1 to {MOST_ISSUER_CHARACTERS} characters"
         criteria = IncidentCriteria(
             query.text("issuer", _Issuer, requirement, _ISSUER_EXAMPLE),
             query.sha256("spki"),

@@ -25,6 +25,17 @@ _SHA256 = sa.LargeBinary(length=32)
 _LONG_AGO = "1970-01-01 00:00:00"
 # The conditions of partial indexes on PostgreSQL and on SQLite, as the queries write them.
 _ACTIVE = ("active", "active = 1")
+_FLEET_INDEXES = {
+    # PostgreSQL refuses to index a text of more than about 2,700 bytes.
+    ("serial", "id"): "length(serial) <= 160",
+    ("issuer", "not_after", "id"): "length(issuer) <= 500",
+    ("not_before", "id"): "not_before > coalesce(updated_at, created_at)",
+    ("trust", "not_after", "id"): "trust <> 'public'",
+}
+_IMPAIRED = (
+    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
+    " OR serve_not_before > not_before)"
+)
 
 # In the order in which they can be created.
 _TABLES = (
@@ -302,6 +313,7 @@ def _create_console() -> None:
         sa.Column("user_id", _ID),
         sa.Column("token_id", _ID),
         sa.Column("by_password", sa.Boolean(), nullable=False),
+        sa.Column("return_url", sa.Text()),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("last_seen_at", _TIME, nullable=False),
         sa.Column("expires_at", _TIME, nullable=False),
@@ -349,12 +361,12 @@ def _create_certificates() -> None:
     )
     _create_index("certificates", "user_id", "id")
     _create_partial_index("certificates", "user_id_id_active", ["user_id", "id"], *_ACTIVE)
-    _create_index("certificates", "user_id", "fingerprint_sha256")
+    _create_index("certificates", "fingerprint_sha256", "user_id")
     _create_index("certificates", "user_id", "not_after")
-    _create_partial_index("certificates", "not_after_id_active", ["not_after", "id"], *_ACTIVE)
     op.create_index("ix_certificates_user_id_trust", "certificates", ["user_id", "trust", "id"])
     for due in ("expiry_due", "activate_at"):
         _create_partial_index("certificates", due, [due, "id"], f"{due} IS NOT NULL")
+    _create_fleet_indexes()
     of_user = (
         sa.Column("user_id", _ID, nullable=False),
         _belongs_to("users", "user_id", "certificate_labels"),
@@ -382,6 +394,17 @@ def _create_certificates() -> None:
     )
     _create_index(versions, "spki_sha256")
     _create_partial_index(versions, "serial", ["serial"], length.format("serial", 160))
+
+
+def _create_fleet_indexes() -> None:
+    """Creates the indexes of searches over all users."""
+    table = "certificates"
+    _create_index(table, "spki_sha256", "id")
+    _create_index(table, "not_after", "id")
+    _create_partial_index(table, "not_after_id_active", ["not_after", "id"], *_ACTIVE)
+    for columns, where in _FLEET_INDEXES.items():
+        _create_partial_index(table, "_".join(columns), list(columns), where)
+    _create_partial_index(table, "id_impaired", ["id"], _IMPAIRED)
 
 
 def _content() -> list[sa.Column[object]]:

@@ -18,13 +18,14 @@ class Purged(NamedTuple):
 
 
 def purge(config: Config) -> Purged:
-    """Purges old responses, rate counts and console sessions, and recounts usage and the summary.
+    """Purges old responses, rate counts and sessions, and recounts usage and the summary.
 
     Raises SchemaError, Unavailable.
     """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         services.console_sessions.purge()
+        services.console_links.purge()
         RateCounts(services.database, services.now).purge()
         return Purged(
             services.idempotency.purge(),

@@ -173,6 +173,10 @@ class Query:
             detail = f"{' and '.join(sent)} exclude each other."
             self._add_finding("invalid_parameter", sent[-1], detail, "Send only one of them.")
 
+    def serial(self, name: str) -> str | None:
+        """Returns a serial number as it is stored: lower-case hexadecimal, no leading zeros."""
+        return self.parsed(name, _serial, "a serial number in hexadecimal", "4aa1b2c3d4e5f607")
+
     def hostname(self, name: str) -> str:
         """Returns a required hostname or IP address, normalized."""
         text = self._text(name)

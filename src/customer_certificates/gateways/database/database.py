@@ -82,7 +82,10 @@ class Database:
         self._file_locks: FileLocks | None = self._driver.file_locks(make_url(url))
         self._pipe: Any = None
         lock_timeout: list[BoundStatement] = []
+        self._planning: list[DriverStatement] = []
         if self._scope:
+            planning = self.prepare(self._driver.planning_for_values(), tenant=None)
+            self._planning = driver_statements([(planning, {})])
             lock_timeout = [(self.prepare(self._driver.short_lock_timeout(), tenant=None), {})]
             self._pipe = self._driver.Pipe(self._connections.open, self._scope, self._watchdog)
         self._groups = Groups(self._transact_group, self._transact, driver_statements(lock_timeout))
@@ -128,6 +131,7 @@ class Database:
         *,
         tenant: str | None = "user_id",
         by_key: bool = False,
+        is_planned_anew: bool = False,
     ) -> Prepared:
         """Returns a prepared statement.
 
@@ -138,10 +142,15 @@ class Database:
 
         `tenant` names the parameter with the ID of the user whose rows alone the statement sees
         when it is called outside a transaction (on PostgreSQL). With None it sees all rows.
+
+        `is_planned_anew`: PostgreSQL plans each call outside a transaction for the values of its
+        parameters. Otherwise it uses one plan for all values.
         """
         self._prepared += 1
         name = f"cc_{self._prepared}"
-        return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
+        return Prepared(
+            self._read, name, statement, self._dialect, columns, tenant, by_key, is_planned_anew
+        )
 
     def run_pipeline(self, tenant: Tenant, *statements: BoundStatement) -> list[list[Row]]:
         """Runs independent statements as one transaction and returns the rows of each.
@@ -307,7 +316,10 @@ class Database:
         if self._pipe and by_key and loop.is_inside():
             return self._read_in_pipe(statement)
         with self._reads.hold():
-            return self._connections.read(self._scope_of(statement.tenant), statement)
+            settings = self._scope_of(statement.tenant)
+            if settings and statement.is_planned_anew:
+                settings += self._planning
+            return self._connections.read(settings, statement)
 
     def _read_in_pipe(self, statement: TenantStatement) -> list[Row]:
         try:

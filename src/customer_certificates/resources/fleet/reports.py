@@ -1,25 +1,19 @@
 """/summary and /incidents"""
 
-from typing import Annotated
-
 from falcon import Request, Response
-from msgspec import Meta
 
 from ...errors import Conflict, Invalid
 from ...models.certificate import MOST_ISSUER_CHARACTERS
 from ...services.access.permissions import OPERATORS
 from ...services.fleet.incident_views import AffectedView, IncidentView
-from ...services.fleet.incidents import IncidentCriteria, Incidents
+from ...services.fleet.incidents import Incidents
 from ...services.fleet.summary import Summary
 from ...services.fleet.summary_views import SummaryView
 from ...web import csv_text, pagination, request_parsing, responses
+from ...web.filters import MOST_SERIALS, incident_of
 from ...web.operations import PAGE, Answer, Parameter, operation
 from ...web.resource import Resource
 
-_MOST_SERIALS = 100
-_Issuer = Annotated[
-    str, Meta(min_length=1, max_length=MOST_ISSUER_CHARACTERS, pattern=r"^[^\x00]*$")
-]
 _ISSUER_EXAMPLE = "CN=R10,O=Let's Encrypt,C=US"
 _ISSUER = Parameter(
     "issuer",
@@ -38,7 +32,7 @@ _SPKI = Parameter(
 )
 _SERIALS = Parameter(
     "serials",
-    f"Certificates with one of up to {_MOST_SERIALS} serial numbers in hexadecimal, with commas "
+    f"Certificates with one of up to {MOST_SERIALS} serial numbers in hexadecimal, with commas "
     "between them.",
     {"type": "string", "examples": ["4aa1b2c3d4e5f607,0123ab"]},
 )
@@ -89,14 +83,7 @@ class IncidentsResource(Resource[Incidents]):
     )
     def on_get(self, req: Request, resp: Response) -> None:
         query = request_parsing.Query(req)
-        requirement = f"a name of 1 to {MOST_ISSUER_CHARACTERS} characters"
-        criteria = IncidentCriteria(
-            query.text("issuer", _Issuer, requirement, _ISSUER_EXAMPLE),
-            query.sha256("spki"),
-            query.serials("serials", _MOST_SERIALS),
-            query.time("since"),
-        )
-        query.require_one("issuer", "spki", "serials")
+        criteria = incident_of(query)
         after, limit = pagination.slice_of(query)
         query.check()
         if csv_text.is_preferred(req):

@@ -18,7 +18,7 @@ STATES: tuple[State, ...] = get_args(State)
 OWNERS: tuple[Owner, ...] = get_args(Owner)
 
 # Agents report once a minute.
-_SILENT_AFTER = timedelta(minutes=5)
+SILENT_AFTER = timedelta(minutes=5)
 _BEHIND_AFTER = timedelta(minutes=5)
 _READ_AT_ONCE = 1000
 
@@ -75,7 +75,7 @@ class TerminatorStates:
             after = page[-1][0]
             for _, user_id, seen_at, cursor, errors in page:
                 owner: Owner = "operator" if user_id is None else "user"
-                if seen_at < now - _SILENT_AFTER:
+                if seen_at < now - SILENT_AFTER:
                     counts[owner, "silent"] += 1
                 elif errors != "[]":
                     counts[owner, "failing"] += 1

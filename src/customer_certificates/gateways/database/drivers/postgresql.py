@@ -121,6 +121,11 @@ def short_lock_timeout() -> Select[str]:
     return select_of(func.set_config("lock_timeout", "100ms", true()))
 
 
+def planning_for_values() -> Select[str]:
+    """Returns the statement that has the transaction's statements planned for their values."""
+    return select_of(func.set_config("plan_cache_mode", "force_custom_plan", true()))
+
+
 def file_locks(url: URL) -> None:
     """Returns None: PostgreSQL locks rows, so no request waits for unrelated ones."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from ...errors import user_not_found
 from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import as_json, items_of
+from ...gateways.database.sql_functions import as_json, is_among
 from ...models import (
     Certificate,
     CertificateHostname,
@@ -63,7 +63,6 @@ class HostnameStates:
         after, named = text_param("after"), text_param("hostname")
         self._page = database.prepare(_states(lambda column: column > after), tenant=None)
         self._one = database.prepare(_states(lambda column: column == named), tenant=None)
-        names = items_of(text_param("hostnames"))
         user_id = int_param("user_id")
         self._candidates = database.prepare(
             select(CertificateHostname.hostname, HostnameClaim.hostname, *DECIDING)
@@ -72,7 +71,7 @@ class HostnameStates:
             .outerjoin(HostnameClaim, OF_CLAIM)
             .where(
                 CertificateHostname.user_id == user_id,
-                CertificateHostname.hostname.in_(select(names.c.value)),
+                is_among(CertificateHostname.hostname, text_param("hostnames")),
                 CertificateHostname.active,
                 Certificate.active,
             )

@@ -1,5 +1,7 @@
 """/console/users/{user_id}/webhooks and its subpaths"""
 
+from typing import Any
+
 import msgspec
 from falcon import Request, Response
 
@@ -14,6 +16,8 @@ from .. import forms
 from ..page import Page, ServicePage, redirect
 from .event_words import EVENTS
 
+# The user that owns the webhooks; None: operators.
+Owner = int | None
 _WEBHOOKS = 50
 _DELIVERIES = 25
 # How often the page asks for the result of a test. Without an end, it would keep the session alive.
@@ -34,8 +38,9 @@ class WebhooksPage(ServicePage[Webhooks]):
     """A user's webhooks, and the form for another one."""
 
     allow = users("webhooks")
+    template = "customer/webhooks.html"
 
-    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+    def on_get(self, req: Request, resp: Response, user_id: Owner = None) -> None:
         query = Query(req)
         after = query.whole("after", 0, 0)
         query.check()
@@ -43,14 +48,19 @@ class WebhooksPage(ServicePage[Webhooks]):
         self.show(
             req,
             resp,
-            "customer/webhooks.html",
-            user_id=user_id,
+            self.template,
+            **_owner(user_id),
             webhooks=msgspec.json.decode(encode(page.items), type=list[WebhookView]),
             next_after=page.next_after,
             choices=_CHOICES,
+            **self.more(),
         )
 
-    def on_post(self, req: Request, resp: Response, user_id: int) -> None:
+    def more(self) -> dict[str, Any]:
+        """Returns further values for the template."""
+        return {}
+
+    def on_post(self, req: Request, resp: Response, user_id: Owner = None) -> None:
         form = req.context.form
         fields = {"url": form["url"].strip(), "description": form["description"].strip()}
         new = forms.parse({**fields, "events": _events(form)}, NewWebhook)
@@ -60,7 +70,7 @@ class WebhooksPage(ServicePage[Webhooks]):
             req,
             resp,
             "customer/webhook_secret.html",
-            user_id=user_id,
+            **_owner(user_id),
             webhook_id=created.id,
             secret=created.secret,
             both_sign_until=None,
@@ -76,7 +86,7 @@ class WebhookPage(Page):
         self._webhooks = webhooks
         self._redelivery = redelivery
 
-    def on_get(self, req: Request, resp: Response, user_id: int, webhook_id: int) -> None:
+    def on_get(self, req: Request, resp: Response, webhook_id: int, user_id: Owner = None) -> None:
         query = Query(req)
         status = query.choice("status", Status) if req.get_param("status") else None
         before = query.whole("before", LARGEST_ID, 1)
@@ -88,7 +98,7 @@ class WebhookPage(Page):
             req,
             resp,
             "customer/webhook.html",
-            user_id=user_id,
+            **_owner(user_id),
             webhook=msgspec.json.decode(encode(webhook), type=WebhookView),
             deliveries=msgspec.json.decode(encode(page.items), type=list[DeliveryView]),
             next_before=page.next_after,
@@ -97,7 +107,7 @@ class WebhookPage(Page):
             words=EVENTS,
         )
 
-    def on_post(self, req: Request, resp: Response, user_id: int, webhook_id: int) -> None:
+    def on_post(self, req: Request, resp: Response, webhook_id: int, user_id: Owner = None) -> None:
         form, principal = req.context.form, req.context.principal
         webhook = principal, user_id, webhook_id
         done = "changed"
@@ -107,7 +117,7 @@ class WebhookPage(Page):
                 return
             case "delete":
                 self._webhooks.delete(*webhook, None)
-                redirect(resp, f"/console/users/{user_id}/webhooks?done=deleted")
+                redirect(resp, f"{_webhooks_path(user_id)}?done=deleted")
                 return
             case "test":
                 self._webhooks.test(*webhook)
@@ -127,19 +137,31 @@ class WebhookPage(Page):
                 fields = {"url": form["url"].strip(), "description": form["description"].strip()}
                 changes = forms.parse({**fields, "events": _events(form)}, WebhookChanges)
                 self._webhooks.change(*webhook, changes, None)
-        redirect(resp, f"/console/users/{user_id}/webhooks/{webhook_id}?done={done}")
+        redirect(resp, f"{_webhooks_path(user_id)}/{webhook_id}?done={done}")
 
-    def _show_new_secret(self, req: Request, resp: Response, user_id: int, webhook_id: int) -> None:
+    def _show_new_secret(
+        self, req: Request, resp: Response, user_id: Owner, webhook_id: int
+    ) -> None:
         view = self._webhooks.new_secret(req.context.principal, user_id, webhook_id)
         self.show(
             req,
             resp,
             "customer/webhook_secret.html",
-            user_id=user_id,
+            **_owner(user_id),
             webhook_id=webhook_id,
             secret=view.secret,
             both_sign_until=view.both_sign_until,
         )
+
+
+def _owner(user_id: Owner) -> dict[str, Any]:
+    """Returns what the templates need to know of the owner."""
+    values: dict[str, Any] = {"webhooks_path": _webhooks_path(user_id)}
+    return values if user_id is None else {**values, "user_id": user_id}
+
+
+def _webhooks_path(user_id: Owner) -> str:
+    return "/console/webhooks" if user_id is None else f"/console/users/{user_id}/webhooks"
 
 
 def _events(form: forms.Form) -> list[str]:

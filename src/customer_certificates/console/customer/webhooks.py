@@ -22,10 +22,10 @@ _WEBHOOKS = 50
 _DELIVERIES = 25
 # How often the page asks for the result of a test. Without an end, it would keep the session alive.
 _MOST_WAITS = 9
-# A test is sent to the tested webhook alone, and the deletion of a user to operators' webhooks.
-_CHOICES = {
-    kind: words for kind, words in EVENTS.items() if kind not in ("webhook.test", "user.deleted")
-}
+# A test is sent to the tested webhook alone.
+_CHOICES = {kind: words for kind, words in EVENTS.items() if kind != "webhook.test"}
+# Only operators' webhooks receive the deletion of a user.
+_CHOICES_OF_USERS = {kind: words for kind, words in _CHOICES.items() if kind != "user.deleted"}
 
 
 class _Event(msgspec.Struct):
@@ -52,7 +52,6 @@ class WebhooksPage(ServicePage[Webhooks]):
             **_owner(user_id),
             webhooks=msgspec.json.decode(encode(page.items), type=list[WebhookView]),
             next_after=page.next_after,
-            choices=_CHOICES,
             **self.more(),
         )
 
@@ -103,7 +102,6 @@ class WebhookPage(Page):
             deliveries=msgspec.json.decode(encode(page.items), type=list[DeliveryView]),
             next_before=page.next_after,
             wait=wait,
-            choices=_CHOICES,
             words=EVENTS,
         )
 
@@ -156,8 +154,10 @@ class WebhookPage(Page):
 
 def _owner(user_id: Owner) -> dict[str, Any]:
     """Returns what the templates need to know of the owner."""
-    values: dict[str, Any] = {"webhooks_path": _webhooks_path(user_id)}
-    return values if user_id is None else {**values, "user_id": user_id}
+    path = _webhooks_path(user_id)
+    if user_id is None:
+        return {"webhooks_path": path, "choices": _CHOICES}
+    return {"webhooks_path": path, "choices": _CHOICES_OF_USERS, "user_id": user_id}
 
 
 def _webhooks_path(user_id: Owner) -> str:

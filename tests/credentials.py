@@ -54,7 +54,11 @@ def bearer(token: Made | str) -> dict[str, str]:
 
 
 def make_session(
-    engine: sa.Engine, *, user_id: int | None = None, token: Made | None = None
+    engine: sa.Engine,
+    *,
+    user_id: int | None = None,
+    token: Made | None = None,
+    by_password: bool = True,
 ) -> str:
     """The secret of a session in the console that is good for an hour."""
     secret, now = token_format.new_secret(), datetime.now(UTC)
@@ -62,7 +66,7 @@ def make_session(
         "secret_sha256": token_format.digest(secret),
         "user_id": user_id,
         "token_id": token and token.id,
-        "by_password": user_id is not None,
+        "by_password": user_id is not None and by_password,
         "created_at": now,
         "last_seen_at": now,
         "expires_at": now + timedelta(hours=1),

@@ -170,6 +170,8 @@ class Config:
     smtp: SmtpServer | None = _optional("CC_SMTP_URL", parse.smtp_server)
     mail_from: "Address | None" = _optional("CC_MAIL_FROM", parse.mail_sender)
     public_url: str | None = _optional("CC_PUBLIC_URL", parse.public_url)
+    console_return_origins: tuple[str, ...] = _listed("CC_CONSOLE_RETURN_ORIGINS", parse.origin)
+    console_frame_origins: tuple[str, ...] = _listed("CC_CONSOLE_FRAME_ORIGINS", parse.origin)
 
     audit_key_pem: bytes | None = _optional("CC_AUDIT_KEY", parse.ed25519_key)
     audit_export_dir: Path | None = _optional("CC_AUDIT_EXPORT_DIR", parse.folder)
@@ -240,6 +242,11 @@ class Config:
         return self.smtp is not None and self.public_url is not None
 
     @property
+    def public_origin(self) -> str | None:
+        """The scheme, host and port of `public_url`: the console is at the root of that host."""
+        return "/".join(self.public_url.split("/")[:3]) if self.public_url else None
+
+    @property
     def own_addresses(self) -> tuple[Network, ...]:
         """The service's own addresses, besides those of this machine."""
         return (ipaddress.ip_network(self.host), *self.trusted_proxies)
@@ -306,10 +313,7 @@ SETTINGS = ("CC_ENV", *(item.metadata["setting"].name for item in fields(Config)
 
 
 def share_metrics(folder: Path) -> None:
-    """Makes processes that start later write their metrics to `folder`.
-
-    Call this before prometheus-client is imported, which reads the variable then.
-    """
+    """Names the folder for the metrics of this process and of those that it starts."""
     os.environ[_METRICS_VARIABLE] = str(folder)
 
 

@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from customer_certificates.console import cookies
 
-from ..conftest import Backend
+from ..conftest import MAIL, Backend
 from ..credentials import Made, bearer, make_session, make_token
+from ..dns_server import DnsServer
 from ..factories import a_user
 from ..service import Service
 
@@ -27,7 +28,8 @@ _DESK = {"width": 1280, "height": 900}
 class Console:
     """The service under test, and shortcuts to what a test needs before a page is opened."""
 
-    def __init__(self, service: Service, engine: sa.Engine) -> None:
+    def __init__(self, service: Service, engine: sa.Engine, settings: dict[str, str]) -> None:
+        self.settings = settings
         # The browser accepts the cookie, which is for HTTPS, from localhost.
         self.url = service.url.replace("127.0.0.1", "localhost")
         self.engine = engine
@@ -47,13 +49,17 @@ class Console:
         assert answer.status_code == 201, answer.text
         return int(answer.json()["id"])
 
-    def session(self, *, user_id: int | None = None, token: Made | None = None) -> str:
+    def session(
+        self, *, user_id: int | None = None, token: Made | None = None, by_password: bool = True
+    ) -> str:
         """Begins a session without the form, and returns its secret."""
-        return make_session(self.engine, user_id=user_id, token=token)
+        return make_session(self.engine, user_id=user_id, token=token, by_password=by_password)
 
 
 @pytest.fixture(scope="package")
-def console(migrated: Callable[[Path], None], folder: Path) -> Iterator[Console]:
+def console(
+    migrated: Callable[[Path], None], folder: Path, dns_server: DnsServer
+) -> Iterator[Console]:
     """A service of the profile prd, on a database of its own. Hostnames need no proof."""
     data = folder / "console"
     migrated(data)
@@ -63,12 +69,14 @@ def console(migrated: Callable[[Path], None], folder: Path) -> Iterator[Console]
         **backend.settings,
         **backend.named(),
         "CC_HOSTNAME_PROOF": "preferred",
+        "CC_DNS_RESOLVERS": dns_server.address,
+        **MAIL,
         "CC_WORKERS": "1",
         "CC_RATE_LIMIT": "0",
     }
     service = Service(settings, folder / "console.log")
     engine = sa.create_engine(backend.database_url)
-    console = Console(service, engine)
+    console = Console(service, engine, settings)
     yield console
     console.api.close()
     engine.dispose()

@@ -20,6 +20,8 @@ class Page(AnswersHead):
     """
 
     allow: ClassVar[Permission] = WHOLE_USER
+    # A file that is the same for everybody: it needs no session, and sets no cookie.
+    is_static: ClassVar[bool] = False
 
     def show(self, req: Request, resp: Response, template: str, **values: Any) -> None:
         """Responds with the template, which also gets the values of each page."""
@@ -44,7 +46,7 @@ def send(req: Request, resp: Response, template: str, values: Mapping[str, Any])
             "mode": context.get("mode"),
             "csrf": context.get("csrf"),
             "path": req.path,
-            "query": req.params,
+            "query": context.get("query", req.params),
             "refusal": context.get("refusal"),
             "form": context.get("form") or forms.EMPTY,
             "request_id": context.request_id,

@@ -1,4 +1,4 @@
-"""Purges old records, and recounts users' stored data."""
+"""Purges old records, and recounts users' stored data and the summary."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,25 @@ from ..services.rate_counts import RateCounts
 
 
 class Purged(NamedTuple):
-    """The numbers of purged idempotent responses and corrected usage counters."""
+    """The numbers of purged idempotent responses, and of corrected counters of each kind."""
 
     responses: int
     counters: int
+    summary_counters: int
 
 
 def purge(config: Config) -> Purged:
-    """Purges old idempotent responses, rate counts and console sessions, and recounts usage.
+    """Purges old responses, rate counts and sessions, and recounts usage and the summary.
 
     Raises SchemaError, Unavailable.
     """
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         services.console_sessions.purge()
+        services.console_links.purge()
         RateCounts(services.database, services.now).purge()
-        return Purged(services.idempotency.purge(), Usage(services.database).recount())
+        return Purged(
+            services.idempotency.purge(),
+            Usage(services.database).recount(),
+            services.summary_counters.recount(),
+        )

@@ -7,6 +7,7 @@ from functools import partial
 
 from ...crypto.secret import Secret
 from ...errors import Finding, Invalid, TooManyRequests, Unavailable
+from ...gateways.metrics import Metrics
 from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
 from ...pki.submission import ChainCertificate, Submission, ValidationResult
 from ...pki.validation import (
@@ -44,6 +45,7 @@ class Validation:
         sandbox: SandboxPool,
         intermediates: Intermediates,
         now: Callable[[], datetime],
+        metrics: Metrics,
         *,
         enforce: bool,
     ) -> None:
@@ -51,6 +53,7 @@ class Validation:
         self._sandbox = sandbox
         self._intermediates = intermediates
         self._now = now
+        self._metrics = metrics
         self.enforces = enforce
 
     def accepted(self, user_id: int, submission: Submission) -> ValidationResult:
@@ -59,6 +62,7 @@ class Validation:
         Raises Invalid with all findings if it is not accepted, Unavailable.
         """
         result = self.validate(user_id, submission)
+        self._metrics.upload(result.findings)
         if not self.accepts(result):
             errors = sum(finding.severity == "error" for finding in result.findings)
             raise Invalid(

@@ -102,6 +102,15 @@ def parse(fields: Mapping[str, object], kind: type[request_parsing.T]) -> reques
     return request_parsing.parse(msgspec.json.encode(fields), kind)
 
 
+def text_of(content: bytes) -> str | None:
+    """Returns a file as text; None if it is not text."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if "\x00" in text else text
+
+
 def _url_encoded(body: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(

@@ -53,7 +53,8 @@ def calendar(days: Sequence[OfDay]) -> Calendar:
         next_day = day.date + timedelta(days=1)
         level = _level(day.certificates, most)
         cells.append(Cell(x, y, level, day.date, next_day, day.certificates))
-        if day.date.month != month and (day.date.day <= 7 or not month):
+        # A month is named above its first whole week.
+        if day.date.month != month and day.date.weekday() == 0:
             month = day.date.month
             texts.append(Text(x, _TOP - 7, f"{day.date:%b}"))
     width = cells[-1].x + _STEP + 4

@@ -77,7 +77,7 @@ def _expected(path: str) -> list[str]:
     # No schema says which texts are hostnames or names to prove, which times are in the future,
     # which passwords are common, which URLs webhooks may have, or which fields go together.
     more_than_a_schema = (
-        r"^/(resolve|terminators/caddy/ask)$|/hostnames|/webhooks"
+        r"^/(resolve|incidents|terminators/caddy/ask)$|/hostnames|/webhooks"
         r"|^/users(/\{user_id\}(/certificates(/\{certificate_id\})?)?)?$"
     )
     return [*usual, "422"] if re.search(more_than_a_schema, path) else usual

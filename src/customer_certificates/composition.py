@@ -65,6 +65,7 @@ from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolver
+from .services.terminators.serving_counts import ServingCounts
 from .services.terminators.states import TerminatorStates
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
@@ -327,7 +328,7 @@ class Services(ExitStack):
     def expiring(self) -> Expiring:
         return Expiring(self.database, self.revisions, self.audit, self.now)
 
-    # The fleet
+    # The fleet: all users, for operators
 
     @cached_property
     def summary(self) -> Summary:
@@ -433,6 +434,10 @@ class Services(ExitStack):
     @cached_property
     def terminator_pages(self) -> TerminatorPages:
         return TerminatorPages(self.database, self.feed)
+
+    @cached_property
+    def serving_counts(self) -> ServingCounts:
+        return ServingCounts(self.database, self.now)
 
     # Webhooks and health
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from .composition import Services
 from .console import assets, home, sign_in
-from .console.customer import activity, certificates, hostnames, settings, tokens, webhooks
+from .console.customer import activity, hostnames, settings, tokens, webhooks
+from .console.customer.certificates import detail, listing, uploads, versions
 from .console.operator import audit, expiring, incidents, overview, terminators, user, users
 from .console.operator import certificates as all_certificates
 from .console.operator import hostnames as all_hostnames
@@ -22,6 +23,7 @@ class ConsoleRoute(NamedTuple):
 
 
 _USER = "/console/users/{user_id:id}"
+_CERTIFICATE = _USER + "/certificates/{certificate_id:id}"
 
 CONSOLE_ROUTES = [
     ConsoleRoute("/console", home.HomePage, lambda _: []),
@@ -77,7 +79,32 @@ CONSOLE_ROUTES = [
     ),
     ConsoleRoute("/console/audit", audit.AuditPage, lambda of: [of.audit_pages]),
     ConsoleRoute(
-        _USER + "/certificates", certificates.CertificatesPage, lambda of: [of.listing, of.now]
+        _USER + "/certificates",
+        listing.CertificatesPage,
+        lambda of: [of.listing, of.serving_counts, of.now],
+    ),
+    ConsoleRoute(
+        _USER + "/certificates/new", uploads.UploadPage, lambda of: [of.certificates, of.now]
+    ),
+    ConsoleRoute(
+        _USER + "/certificates/check",
+        uploads.CheckFragment,
+        lambda of: [of.certificates, of.validation, of.now],
+    ),
+    ConsoleRoute(
+        _CERTIFICATE,
+        detail.CertificatePage,
+        lambda of: [of.certificates, of.versions, of.validation, of.serving_counts, of.now],
+    ),
+    ConsoleRoute(_CERTIFICATE + "/delete", detail.DeletionPage, lambda of: [of.certificates]),
+    ConsoleRoute(_CERTIFICATE + "/chain.pem", detail.ChainFile, lambda of: [of.certificates]),
+    ConsoleRoute(
+        _CERTIFICATE + "/replace",
+        versions.ReplacementPage,
+        lambda of: [of.certificates, of.versions, of.now],
+    ),
+    ConsoleRoute(
+        _CERTIFICATE + "/versions", versions.VersionsPage, lambda of: [of.versions, of.now]
     ),
     ConsoleRoute(
         _USER + "/hostnames",

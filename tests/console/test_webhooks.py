@@ -54,7 +54,7 @@ def test_a_customer_adds_a_webhook_and_tests_it(
     (webhook,) = console.api.get(f"/users/{customer['id']}/webhooks").json()
     assert (webhook["url"], webhook["events"]) == (URL, ["certificate.expiring"])
     page.goto(path)
-    expect(page.get_by_role("row", name=URL)).to_contain_text("active 1 kinds")
+    expect(page.get_by_role("row", name=URL)).to_contain_text("active 1 kind")
     look("webhooks")
 
 

@@ -165,11 +165,13 @@ class Query:
     def require_one(self, *names: str) -> None:
         """Adds a finding unless exactly one of the parameters was sent."""
         sent = [name for name in names if self.has(name)]
-        if len(sent) != 1:
-            which = "none" if not sent else " and ".join(sent)
-            detail = f"Exactly one of {', '.join(names)} is required; {which} was sent."
-            hint = f"Send one of them, like {names[0]}=…"
-            self._add_finding("invalid_parameter", sent[-1] if sent else names[0], detail, hint)
+        either = f"{', '.join(names[:-1])} or {names[-1]}"
+        if not sent:
+            detail = f"None of {either} was sent."
+            self._add_finding("required", names[0], detail, f"Send {either}.")
+        elif len(sent) > 1:
+            detail = f"{' and '.join(sent)} exclude each other."
+            self._add_finding("invalid_parameter", sent[-1], detail, "Send only one of them.")
 
     def serial(self, name: str) -> str | None:
         """Returns a serial number as it is stored: lower-case hexadecimal, no leading zeros."""

@@ -30,11 +30,11 @@ Values = dict[tuple[str, ...], float]
 class Watch:
     """A background worker's gauges at the time `now`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, every_seconds: float = 0.0) -> None:
         self.now = NOW
         self._metrics = Metrics(None)
         self._gauges = FleetGauges(
-            database, self._metrics.fleet, lambda: self.now, every_seconds=0.0
+            database, self._metrics.fleet, lambda: self.now, every_seconds=every_seconds
         )
 
     def run(self) -> None:
@@ -254,3 +254,24 @@ def test_a_value_that_becomes_zero_is_published(engine: sa.Engine, watch: Watch)
     watch.run()
 
     assert watch.values("hostnames")["unproven",] == 0
+
+
+def test_a_gauge_that_fails_does_not_stop_the_others(engine: sa.Engine, database: Database) -> None:
+    watch = Watch(database, every_seconds=3600.0)
+    _rename(engine, "hostname_challenges", "renamed")
+    try:
+        with pytest.raises(Exception, match=r"hostname_challenges|does not respond"):
+            watch.run()
+        watch.run()
+    finally:
+        _rename(engine, "renamed", "hostname_challenges")
+
+    assert watch.values("hostnames") == {}
+    updated = {gauge for (gauge,) in watch.values("gauge_last_update_timestamp_seconds")}
+    assert updated >= {"certificates", "cutovers", "deliveries", "terminators"}
+    assert "hostnames" not in updated
+
+
+def _rename(engine: sa.Engine, table: str, name: str) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")

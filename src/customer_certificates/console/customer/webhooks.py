@@ -19,8 +19,10 @@ from .event_words import EVENTS
 Owner = int | None
 _WEBHOOKS = 50
 _DELIVERIES = 25
-# A test is sent to the tested webhook alone.
-_CHOICES = {kind: words for kind, words in EVENTS.items() if kind != "webhook.test"}
+# A test is sent to the tested webhook alone, and the deletion of a user to operators' webhooks.
+_CHOICES = {
+    kind: words for kind, words in EVENTS.items() if kind not in ("webhook.test", "user.deleted")
+}
 
 
 class WebhooksPage(ServicePage[Webhooks]):

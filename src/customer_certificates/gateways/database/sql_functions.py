@@ -207,7 +207,9 @@ def names_of(names: str) -> list[str]:
 def ids_of(name: str) -> Select[int]:
     """The IDs in the parameter `name`, a result of `ids_as_json`."""
     items = items_of(bindparam(name, type_=Text))
-    return select(items.c.value.cast(BigInteger()))
+    # DISTINCT keeps PostgreSQL from merging the cast into a condition on a table with row-level
+    # security. The cast may fail, so the condition would not use an index.
+    return select(items.c.value.cast(BigInteger())).distinct()
 
 
 def ids_as_json(ids: Iterable[int]) -> str:

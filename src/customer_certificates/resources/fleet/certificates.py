@@ -17,10 +17,10 @@ class FleetCertificatesResource(Resource[Fleet]):
     @operation(
         "Find certificates of all users",
         {200: Answer("Certificates.", list[FleetCertificate], headers=("Link",))},
-        description="Without `issuer`, `expires_before`, `expires_after` and `status`, "
-        "certificates are listed by id. With one of the first three, or with `status=expired`, "
-        "they are listed by expiry, and with `status=not_yet_valid` by `not_before`. All "
-        "conditions must match.",
+        description="All conditions must match. Certificates are listed by id. With `issuer`, "
+        "`expires_before`, `expires_after`, `status=expired`, or a trust other than `public` and "
+        "`unreadable`, they are listed by expiry. With `status=not_yet_valid`, they are listed by "
+        "`not_before`.",
         parameters=[
             filters.HOSTNAME,
             filters.EXPIRES_BEFORE,

@@ -39,14 +39,6 @@ def affected_ids(kind: Kind) -> Any:
 
 def states(kind: Kind) -> Any:
     """Selects the state of the certificates with the `ids`, by id."""
-    of_this = CertificateVersion.certificate_id == Certificate.id
-    matching = and_(of_this, _is_affected(CertificateVersion, kind))
-    latest = (
-        select(CertificateVersion)
-        .where(matching)
-        .order_by(CertificateVersion.version.desc())
-        .limit(1)
-    )
     is_affected = _is_affected(Certificate, kind)
     verified = select(func.max(Serving.version)).where(
         Serving.certificate_id == Certificate.id, Serving.serves, Serving.verified.is_(True)
@@ -63,16 +55,9 @@ def states(kind: Kind) -> Any:
             Certificate.serial,
             Certificate.not_after,
             is_affected,
-            *(
-                latest.with_only_columns(column).scalar_subquery()
-                for column in (
-                    CertificateVersion.version,
-                    CertificateVersion.serial,
-                    CertificateVersion.not_after,
-                )
-            ),
+            *_latest_other_version(kind),
             verified.scalar_subquery(),
-            _is_still_served(is_affected, matching),
+            _is_still_served(is_affected, kind),
             case((is_inactive, _is_covered(kind, verified=False)), else_=false()),
             case((is_inactive, _is_covered(kind, verified=True)), else_=false()),
         )
@@ -80,6 +65,26 @@ def states(kind: Kind) -> Any:
         .where(Certificate.id.in_(ids_of("ids")))
         .order_by(Certificate.id)
     )
+
+
+def _latest_other_version(kind: Kind) -> list[Any]:
+    """Returns the number, serial number and expiry of the latest other version that matches."""
+    latest = (
+        select(CertificateVersion)
+        .where(_is_affected_version(kind))
+        .order_by(CertificateVersion.version.desc())
+        .limit(1)
+    )
+    names = ("version", "serial", "not_after")
+    return [
+        latest.with_only_columns(getattr(CertificateVersion, name)).scalar_subquery()
+        for name in names
+    ]
+
+
+def _is_affected_version(kind: Kind) -> ColumnElement[bool]:
+    of_this = CertificateVersion.certificate_id == Certificate.id
+    return and_(of_this, _is_affected(CertificateVersion, kind))
 
 
 def last_event_before() -> Any:
@@ -133,7 +138,7 @@ def _is_short(column: Any, most: int) -> ColumnElement[bool]:
     return func.length(column) <= literal_column(str(most))
 
 
-def _is_still_served(is_affected: Any, matching: Any) -> ColumnElement[bool]:
+def _is_still_served(is_affected: Any, kind: Kind) -> ColumnElement[bool]:
     """Returns whether a terminator serves a version that matches."""
     served = select(Serving.version).where(Serving.certificate_id == Certificate.id, Serving.serves)
     current = served.where(Serving.version == Certificate.version).exists()
@@ -145,7 +150,7 @@ def _is_still_served(is_affected: Any, matching: Any) -> ColumnElement[bool]:
                 CertificateVersion.version == Serving.version,
             ),
         )
-        .where(matching)
+        .where(_is_affected_version(kind))
         .correlate(Certificate)
         .exists()
     )

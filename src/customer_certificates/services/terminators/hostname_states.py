@@ -108,10 +108,9 @@ class HostnameStates:
         return [_state(row, user_id, now, _served(row[0], found, now)) for row in rows]
 
 
-def _states() -> Any:
-    """Selects a row for each hostname of the user, with its claim and the user's challenge."""
+def _names() -> Any:
+    """Selects the hostnames of the user's claims, challenges and certificates."""
     user_id, after, named = int_param("user_id"), text_param("after"), text_param("hostname")
-    limit = int_param("limit")
     selects = []
     for table in (HostnameClaim, HostnameChallenge, CertificateHostname):
         names = (
@@ -123,11 +122,16 @@ def _states() -> Any:
             )
             .distinct()
             .order_by(table.hostname)
-            .limit(limit)
+            .limit(int_param("limit"))
         )
         # SQLite accepts no limit in a part of a UNION.
         selects.append(select(*names.subquery().c))
-    names = union(*selects).subquery()
+    return union(*selects).subquery()
+
+
+def _states() -> Any:
+    """Selects a row for each hostname of the user, with its claim and the user's challenge."""
+    user_id, names = int_param("user_id"), _names()
     rival = aliased(HostnameChallenge)
     is_contested = (
         select(rival.id)
@@ -157,7 +161,7 @@ def _states() -> Any:
         .outerjoin(HostnameClaim, HostnameClaim.hostname == names.c.hostname)
         .outerjoin(HostnameChallenge, is_mine)
         .order_by(names.c.hostname)
-        .limit(limit)
+        .limit(int_param("limit"))
     )
 
 

@@ -75,9 +75,10 @@ def _expected(path: str) -> list[str]:
         return ["2xx", "400", "409", "422"]
     usual = ["2xx", "304", "404", "409", "412"]
     # No schema says which texts are hostnames or names to prove, which times are in the future,
-    # which passwords are common, which URLs webhooks may have, or which fields go together.
+    # which passwords are common, which URLs webhooks and portals may have, or which fields go
+    # together.
     more_than_a_schema = (
-        r"^/(resolve|incidents|terminators/caddy/ask)$|/hostnames|/webhooks"
+        r"^/(resolve|incidents|terminators/caddy/ask)$|/hostnames|/webhooks|/console-links$"
         r"|^/users(/\{user_id\}(/certificates(/\{certificate_id\})?)?)?$"
     )
     return [*usual, "422"] if re.search(more_than_a_schema, path) else usual

@@ -420,3 +420,40 @@ def test_production_requires_https_in_the_public_url() -> None:
     assert not Config.from_environ({**PRODUCTION, **mail}).mails_links
     url = "https://certs.example.com"
     assert Config.from_environ({**PRODUCTION, **mail, "CC_PUBLIC_URL": url}).mails_links
+
+
+@pytest.mark.parametrize("name", ["CC_CONSOLE_RETURN_ORIGINS", "CC_CONSOLE_FRAME_ORIGINS"])
+def test_origins_are_written_as_browsers_write_them(name: str) -> None:
+    text = "https://a.example.com, https://b.example.com:443/,http://localhost:8000,https://[::1]:1"
+    config = Config.from_environ({name: text})
+
+    origins = ("https://a.example.com", "https://b.example.com", "http://localhost:8000")
+    assert getattr(config, name.removeprefix("CC_").lower()) == (*origins, "https://[::1]:1")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "portal.example.com",
+        "*",
+        "https://*.example.com",
+        "http://portal.example.com",
+        "https://portal.example.com/account",
+        "https://user@portal.example.com",
+        "https://portal.example.com; script-src *",
+        "https://portal.example.com 'self'",
+        "https://PORTAL.example.com",
+        "javascript:alert(1)",
+        "null",
+    ],
+)
+@pytest.mark.parametrize("name", ["CC_CONSOLE_RETURN_ORIGINS", "CC_CONSOLE_FRAME_ORIGINS"])
+def test_an_invalid_origin_is_rejected(name: str, origin: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must list origins"):
+        Config.from_environ({name: origin})
+
+
+def test_the_console_is_at_the_root_of_the_public_host() -> None:
+    config = Config.from_environ({"CC_PUBLIC_URL": "https://certs.example.com:8443/below"})
+
+    assert config.public_origin == "https://certs.example.com:8443"

@@ -313,6 +313,7 @@ def _create_console() -> None:
         sa.Column("user_id", _ID),
         sa.Column("token_id", _ID),
         sa.Column("by_password", sa.Boolean(), nullable=False),
+        sa.Column("return_url", sa.Text()),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("last_seen_at", _TIME, nullable=False),
         sa.Column("expires_at", _TIME, nullable=False),

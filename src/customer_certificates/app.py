@@ -11,6 +11,7 @@ from .composition import Services, utc_now
 from .config import Config
 from .console import problem_pages
 from .console.access import ConsoleAccess, SignInRequired
+from .console.page_headers import PageHeaders
 from .console_routes import CONSOLE_ROUTES
 from .errors import Refusal
 from .gateways.database import modes
@@ -31,7 +32,8 @@ from .resources.metrics import MetricsResource
 from .resources.terminators import CaddyAskResource, CaddyResource
 from .routes import ROUTES
 from .services.idempotency import Replayed
-from .web import openapi, problems, responses
+from .web import problems, responses
+from .web.api_description import openapi
 from .web.converters import HostnameConverter, IdConverter
 
 ErrorHandlers = tuple[Callable[..., None], Callable[..., None], Callable[..., None]]
@@ -57,7 +59,8 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
 
     def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Responds to a request: the console has its own routes and middleware."""
-        if self.console is not None and env["PATH_INFO"].startswith("/console"):
+        path = env["PATH_INFO"]
+        if self.console is not None and (path == "/console" or path.startswith("/console/")):
             return self.console(env, start_response)
         return super().__call__(env, start_response)
 
@@ -136,14 +139,16 @@ def _console(services: Services, lines: RequestLines) -> Application:
     console = Application(
         middleware=[
             AccessLog(lines, services.metrics, names),
+            PageHeaders(config.console_frame_origins),
             Refused(),
             ClientAddress(config.trusted_proxies),
             RateLimitOfRefused(config.requests_a_second, workers=config.workers),
-            ConsoleAccess(services.console_sessions, open_mode),
+            ConsoleAccess(services.console_sessions, open_mode, config.public_origin),
             Tenants(),
             RateLimit(config.requests_a_second, workers=config.workers),
         ]
     )
+    console.resp_options.default_media_type = falcon.MEDIA_HTML
     console.add_error_handler(SignInRequired, problem_pages.ask_to_sign_in)
     handlers = (problem_pages.fail, problem_pages.refuse_http, problem_pages.refuse)
     console.add_routes(routes, services.metrics, handlers)

@@ -24,6 +24,7 @@ from .pki.names.hostnames import normalise
 from .pki.names.policy import NamePolicy
 from .pki.validation import TrustedRoots, encode, validator_of
 from .services.access.authentication import Authentication
+from .services.access.console_links import ConsoleLinks
 from .services.access.console_sessions import ConsoleSessions
 from .services.access.login_throttle import LoginThrottle
 from .services.access.token_usage import TokenUsage
@@ -265,6 +266,18 @@ class Services(ExitStack):
     @cached_property
     def console_sessions(self) -> ConsoleSessions:
         return ConsoleSessions(self.database, self.authentication, self.audit, self.now)
+
+    @cached_property
+    def console_links(self) -> ConsoleLinks:
+        config = self.config
+        return ConsoleLinks(
+            self.database,
+            self.console_sessions,
+            self.audit,
+            self.now,
+            public_origin=config.public_origin,
+            return_origins=config.console_return_origins,
+        )
 
     # Certificates and hostnames
 

@@ -170,6 +170,8 @@ class Config:
     smtp: SmtpServer | None = _optional("CC_SMTP_URL", parse.smtp_server)
     mail_from: "Address | None" = _optional("CC_MAIL_FROM", parse.mail_sender)
     public_url: str | None = _optional("CC_PUBLIC_URL", parse.public_url)
+    console_return_origins: tuple[str, ...] = _listed("CC_CONSOLE_RETURN_ORIGINS", parse.origin)
+    console_frame_origins: tuple[str, ...] = _listed("CC_CONSOLE_FRAME_ORIGINS", parse.origin)
 
     audit_key_pem: bytes | None = _optional("CC_AUDIT_KEY", parse.ed25519_key)
     audit_export_dir: Path | None = _optional("CC_AUDIT_EXPORT_DIR", parse.folder)
@@ -238,6 +240,11 @@ class Config:
     def mails_links(self) -> bool:
         """Whether users get emails with links that verify their addresses."""
         return self.smtp is not None and self.public_url is not None
+
+    @property
+    def public_origin(self) -> str | None:
+        """The scheme, host and port of `public_url`: the console is at the root of that host."""
+        return "/".join(self.public_url.split("/")[:3]) if self.public_url else None
 
     @property
     def own_addresses(self) -> tuple[Network, ...]:

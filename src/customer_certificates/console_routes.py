@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .composition import Services
-from .console import assets, home, sign_in
+from .console import assets, home, links, sign_in
 from .console.customer import activity, hostnames, settings, tokens, webhooks
 from .console.customer.certificates import detail, listing, uploads, versions
 from .console.operator import audit, expiring, incidents, overview, terminators, user, users
@@ -30,6 +30,7 @@ CONSOLE_ROUTES = [
     ConsoleRoute("/console/static/{digest}/{name}", assets.AssetPage, lambda _: []),
     ConsoleRoute("/console/sign-in", sign_in.SignInPage, lambda of: [of.console_sessions]),
     ConsoleRoute("/console/sign-out", sign_in.SignOutPage, lambda of: [of.console_sessions]),
+    ConsoleRoute("/console/links/{token}", links.LinkPage, lambda of: [of.console_links]),
     ConsoleRoute(
         "/console/overview",
         overview.OverviewPage,

@@ -20,7 +20,7 @@ from .resources import (
 from .resources.fleet import certificates as fleet_certificates
 from .resources.fleet import expiry as fleet_expiry
 from .resources.fleet import reports
-from .resources.users import email_verification, quotas, tokens, users
+from .resources.users import console_links, email_verification, quotas, tokens, users
 
 
 class Route(NamedTuple):
@@ -51,6 +51,9 @@ ROUTES = [
         "/email-verifications/{verification_token}",
         email_verification.EmailVerificationLinkResource,
         lambda of: [of.email_verifications],
+    ),
+    Route(
+        _USER + "/console-links", console_links.ConsoleLinksResource, lambda of: [of.console_links]
     ),
     Route(_USER + "/expiring", expiry.ExpiringResource, lambda of: [of.expiring]),
     Route(_USER + "/expiry", expiry.ExpirySettingsResource, lambda of: [of.expiring]),

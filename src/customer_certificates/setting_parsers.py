@@ -129,6 +129,23 @@ def public_url(text: str) -> str:
     )
 
 
+def origin(text: str) -> str:
+    """Returns the origin of a site, as browsers write it."""
+    match = re.fullmatch(
+        r"(https?)://([a-z0-9.-]{1,253}|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?/?", text
+    )
+    if match:
+        scheme, host, port = match.groups("")
+        default = {"https": ":443", "http": ":80"}[scheme]
+        # Others could change pages that are sent over plain HTTP.
+        if scheme == "https" or host in ("localhost", "127.0.0.1", "[::1]"):
+            return f"{scheme}://{host}{'' if port == default else port}"
+    raise ValueError(
+        "must list origins, a scheme and a host in lower case without a path, like "
+        f"https://portal.example.com, not {text!r}. http is allowed for localhost only."
+    )
+
+
 def webhook_url(text: str) -> str:
     """Returns the URL of a webhook; its other rules are checked later."""
     if not re.fullmatch(r"https?://[!-~]{1,1990}", text):

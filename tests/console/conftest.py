@@ -28,7 +28,8 @@ _DESK = {"width": 1280, "height": 900}
 class Console:
     """The service under test, and shortcuts to what a test needs before a page is opened."""
 
-    def __init__(self, service: Service, engine: sa.Engine) -> None:
+    def __init__(self, service: Service, engine: sa.Engine, settings: dict[str, str]) -> None:
+        self.settings = settings
         # The browser accepts the cookie, which is for HTTPS, from localhost.
         self.url = service.url.replace("127.0.0.1", "localhost")
         self.engine = engine
@@ -75,7 +76,7 @@ def console(
     }
     service = Service(settings, folder / "console.log")
     engine = sa.create_engine(backend.database_url)
-    console = Console(service, engine)
+    console = Console(service, engine, settings)
     yield console
     console.api.close()
     engine.dispose()

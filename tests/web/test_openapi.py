@@ -14,7 +14,7 @@ from falcon.testing import TestClient
 from customer_certificates.app import description
 from customer_certificates.services.events.log import EVENT_TYPES
 from customer_certificates.services.events.views import EventView
-from customer_certificates.web.openapi import plain_template
+from customer_certificates.web.api_description.openapi import plain_template
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token
@@ -134,6 +134,7 @@ def test_every_field_is_described() -> None:
 REFUSED_EXAMPLES = {
     "POST /users": 409,  # the other test user has this email address already
     "POST /tokens": 409,  # a service without credentials creates no tokens
+    "POST /users/{user_id}/console-links": 409,  # its console needs no link either
     "POST /users/{user_id}/hostnames/{hostname}/challenge/verify": 404,  # there is no challenge yet
     "POST /users/{user_id}/email-verification": 409,  # no mail server is configured
 }

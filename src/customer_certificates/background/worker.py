@@ -114,6 +114,7 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
         Job("purge idempotent responses", timedelta(hours=1), services.idempotency.purge),
         Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).purge),
         Job("purge console sessions", timedelta(hours=1), services.console_sessions.purge),
+        Job("purge console links", timedelta(hours=1), services.console_links.purge),
         Job("purge challenges", timedelta(hours=1), Contests(database, now).purge),
         Job("purge events", timedelta(hours=1), services.event_pages.purge),
     ]

@@ -11,6 +11,7 @@ class AssetPage(Page):
     """A static file. Its URL contains its digest, so browsers keep it forever."""
 
     allow = ANYBODY
+    is_static = True
 
     def on_get(self, _req: Request, resp: Response, digest: str, name: str) -> None:
         if name not in static_files.names() or digest != static_files.digest_of(name):

@@ -20,6 +20,8 @@ class Page(AnswersHead):
     """
 
     allow: ClassVar[Permission] = WHOLE_USER
+    # A file that is the same for everybody: it needs no session, and sets no cookie.
+    is_static: ClassVar[bool] = False
 
     def show(self, req: Request, resp: Response, template: str, **values: Any) -> None:
         """Responds with the template, which also gets the values of each page."""

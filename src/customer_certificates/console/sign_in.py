@@ -26,13 +26,17 @@ class SignInPage(ServicePage[ConsoleSessions]):
 
     def on_post(self, req: Request, resp: Response) -> None:
         form, context = req.context.form, req.context
-        origin = context.request_id, context.peer
+        if context.mode == "open":
+            redirect(resp, "/console")
+            return
+        replaced_from = context.secret, context.request_id, context.peer
         if form["token"]:
-            secret = self._service.sign_in_operator(form["token"].strip(), *origin)
+            secret = self._service.sign_in_operator(form["token"].strip(), *replaced_from)
         else:
-            secret = self._service.sign_in_user(form["email"].strip(), form["password"], *origin)
+            email, password = form["email"].strip(), form["password"]
+            secret = self._service.sign_in_user(email, password, *replaced_from)
         # A new secret, so that nobody knows the session who gave the browser its first cookie.
-        cookies.set_secret(resp, secret)
+        cookies.set_secret(req, resp, secret)
         redirect(resp, _next(req))
 
 
@@ -42,14 +46,23 @@ class SignOutPage(ServicePage[ConsoleSessions]):
     allow = ANYBODY
 
     def on_post(self, req: Request, resp: Response) -> None:
-        principal = req.context.principal
-        if req.context.get("viewer"):
-            if req.context.form["everywhere"]:
-                self._service.end_all(principal)
+        context = req.context
+        if context.mode == "open":
+            redirect(resp, "/console")
+            return
+        viewer = context.get("viewer")
+        if viewer:
+            if context.form["everywhere"]:
+                self._service.end_all(context.principal)
             else:
-                self._service.end(principal, req.context.secret)
-        cookies.set_new_secret(resp)
-        redirect(resp, "/console/sign-in")
+                self._service.end(context.principal, context.secret)
+            context.viewer = None
+        cookies.set_new_secret(req, resp)
+        if viewer and viewer.return_url:
+            # The browser would not follow a redirect to another site: the policy is form-action.
+            self.show(req, resp, "signed_out.html", return_url=viewer.return_url)
+        else:
+            redirect(resp, "/console/sign-in")
 
 
 def _next(req: Request) -> str:

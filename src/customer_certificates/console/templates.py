@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -55,6 +55,11 @@ def _days_until(time: datetime | None, now: datetime) -> int | None:
 def segment(text: object) -> str:
     """Returns `text` as one segment of a path."""
     return quote(str(text), safe="")
+
+
+def _host(url: str) -> str:
+    """Returns the host and the port of a URL."""
+    return urlsplit(url).netloc
 
 
 def _grouped(number: int) -> str:
@@ -113,4 +118,5 @@ _FILTERS: dict[str, Any] = {
     "ago": _ago,
     "only_filled": _only_filled,
     "page_link": _page_link,
+    "host": _host,
 }

@@ -25,6 +25,7 @@ def purge(config: Config) -> Purged:
     require_head(config.database_url)
     with Services.of_command(config, threads=1) as services:
         services.console_sessions.purge()
+        services.console_links.purge()
         RateCounts(services.database, services.now).purge()
         return Purged(
             services.idempotency.purge(),

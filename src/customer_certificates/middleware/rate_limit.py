@@ -67,10 +67,11 @@ class RateLimit:
     ) -> None:
         """Raises TooManyRequests if the caller has exceeded the limit.
 
-        For a resource with `is_silent_beyond_limits`, responds with 204 instead.
+        For a resource with `is_silent_beyond_limits`, responds with 204 instead. Static files are
+        not counted: a page of the console loads several.
         """
         caller = req.context.get("principal")
-        if not self._shares.limited or not caller:
+        if not self._shares.limited or not caller or getattr(resource, "is_static", False):
             return
         req.context.is_counted = True
         name, key = (
@@ -111,6 +112,8 @@ class RateLimitOfRefused:
         self, req: Request, resp: Response, resource: object, req_succeeded: bool
     ) -> None:
         """Counts a rejected request, except for server errors (5xx)."""
+        if resp.status_code == 200 and getattr(resource, "is_static", False):
+            return
         if not req.context.get("is_counted", True) and resp.status_code < 500:
             left = self._shares.take("peer", client_network(req.context.peer))
             self._shares.say(resp, "peer", left)

@@ -13,7 +13,7 @@ class ConsoleSession(Base):
 
     The secret of its cookie is not stored, only the SHA-256. `user_id` is the user that signed in,
     None for an operator, whose token is `token_id`: the session ends with the token. `by_password`:
-    the user signed in with its password, not with a link.
+    the user signed in with its password, not with a link. `return_url` is that of the link.
     """
 
     __tablename__ = "console_sessions"
@@ -23,6 +23,7 @@ class ConsoleSession(Base):
     user_id: Mapped[int | None] = child_of("users.id")
     token_id: Mapped[int | None] = child_of("tokens.id")
     by_password: Mapped[bool] = mapped_column(Boolean)
+    return_url: Mapped[str | None]
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from ...crypto.token_format import digest, new_secret
 from ...errors import Forbidden
-from ...gateways.database import EVERYBODY, Database, time_param
+from ...gateways.database import EVERYBODY, Database, Transaction, time_param
 from ...models import ConsoleSession, Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
@@ -25,10 +25,14 @@ _PRECISION = timedelta(minutes=1)
 
 
 class Session(NamedTuple):
-    """A session that is valid. `name` is the user's; None: an operator."""
+    """A session that is valid. `name` is the user's; None: an operator.
+
+    `return_url` is the page of the portal whose link began the session.
+    """
 
     principal: Principal
     name: str | None
+    return_url: str | None
 
 
 class ConsoleSessions:
@@ -68,18 +72,22 @@ class ConsoleSessions:
             )
         )
 
-    def sign_in_user(self, email: str, password: str, request_id: str, peer: str) -> str:
+    def sign_in_user(
+        self, email: str, password: str, replaced: str, request_id: str, peer: str
+    ) -> str:
         """Begins a session of the user, and returns its secret.
 
-        Raises Unauthenticated, TooManyRequests, Unavailable.
+        The session with the secret `replaced`, if there is one, ends. Raises Unauthenticated,
+        TooManyRequests, Unavailable, or Conflict if the password was changed in the meantime.
         """
         principal = self._authentication.password(email, password, request_id, peer)
-        return self.begin(principal, by_password=True)
+        return self._begin(principal, replaced, by_password=True)
 
-    def sign_in_operator(self, token: str, request_id: str, peer: str) -> str:
+    def sign_in_operator(self, token: str, replaced: str, request_id: str, peer: str) -> str:
         """Begins a session of the operator with this token, and returns its secret.
 
-        Raises Unauthenticated, Forbidden (a token of another kind), Unavailable.
+        The session with the secret `replaced`, if there is one, ends. Raises Unauthenticated,
+        Forbidden (a token of another kind), Unavailable.
         """
         principal = self._authentication.token(token, None, request_id, peer)
         if principal.kind != "operator":
@@ -87,31 +95,47 @@ class ConsoleSessions:
                 f"This is a {principal.kind} token. Sign in with an operator token, or with an "
                 "email address and a password."
             )
-        return self.begin(principal, by_password=False)
+        return self._begin(principal, replaced, by_password=False)
 
-    def begin(self, principal: Principal, *, by_password: bool) -> str:
-        """Begins a session of the principal, and returns its secret.
-
-        Raises Conflict if the password was changed in the meantime.
-        """
-        secret, now = new_secret(), self._now()
+    def _begin(self, principal: Principal, replaced: str, *, by_password: bool) -> str:
         chain = principal.user_id or NOBODY
         write = self._audit.begin(principal, "console.sign_in", chain, None, tenant=EVERYBODY)
         with write as (session, entry):
             if by_password:
                 require_same_password(session, principal)
-            session.execute(
-                insert(ConsoleSession).values(
-                    secret_sha256=digest(secret),
-                    user_id=principal.user_id,
-                    token_id=principal.token_id,
-                    by_password=by_password,
-                    created_at=now,
-                    last_seen_at=now,
-                    expires_at=now + ABSOLUTE_LIMIT,
-                )
+            secret = self.add(session, principal, replaced, by_password=by_password)
+            entry.add({"by": "password" if by_password else "token"})
+        return secret
+
+    def add(
+        self,
+        session: Transaction,
+        principal: Principal,
+        replaced: str,
+        *,
+        by_password: bool,
+        return_url: str | None = None,
+    ) -> str:
+        """Adds a session to a transaction of all tenants, and returns its secret.
+
+        Ends the session with the secret `replaced`, if there is one.
+        """
+        secret, now = new_secret(), self._now()
+        session.execute(
+            delete(ConsoleSession).where(ConsoleSession.secret_sha256 == digest(replaced))
+        )
+        session.execute(
+            insert(ConsoleSession).values(
+                secret_sha256=digest(secret),
+                user_id=principal.user_id,
+                token_id=principal.token_id,
+                by_password=by_password,
+                return_url=return_url,
+                created_at=now,
+                last_seen_at=now,
+                expires_at=now + ABSOLUTE_LIMIT,
             )
-            entry.add()
+        )
         return secret
 
     def find(self, secret: str, request_id: str, peer: str) -> Session | None:
@@ -120,7 +144,7 @@ class ConsoleSessions:
         rows = self._find(of_secret=key, now=now, idle_since=now - IDLE_LIMIT)
         if not rows:
             return None
-        user_id, token_id, by_password, last_seen_at, name, password_hash = rows[0]
+        user_id, token_id, by_password, return_url, last_seen_at, name, password_hash = rows[0]
         if now - last_seen_at >= _PRECISION:
             with self._database.begin(EVERYBODY) as session:
                 session.run(self._touch, of_secret=key, now=now, before=now - _PRECISION)
@@ -133,14 +157,14 @@ class ConsoleSessions:
             frozenset(() if user_id is None else SCOPES),
             password_hash=password_hash if by_password else None,
         )
-        return Session(principal, name)
+        return Session(principal, name, return_url)
 
     def end(self, principal: Principal, secret: str) -> None:
         """Ends the session with this secret."""
         self._end(principal, ConsoleSession.secret_sha256 == digest(secret))
 
     def end_all(self, principal: Principal) -> None:
-        """Ends every session of the principal."""
+        """Ends every session of the principal, a user or an operator's token."""
         owned = (
             ConsoleSession.token_id == principal.token_id
             if principal.user_id is None
@@ -171,6 +195,7 @@ def _valid_session() -> Any:
             ConsoleSession.user_id,
             ConsoleSession.token_id,
             ConsoleSession.by_password,
+            ConsoleSession.return_url,
             ConsoleSession.last_seen_at,
             User.name,
             User.password_hash,

@@ -1,0 +1,354 @@
+"""Every route of the console refuses every visitor without permission."""
+
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import sqlalchemy as sa
+from falcon.testing import Result, TestClient
+
+from customer_certificates.console import cookies
+from customer_certificates.console.page import Page
+from customer_certificates.console_routes import CONSOLE_ROUTES, ConsoleRoute
+from customer_certificates.crypto import token_format
+from customer_certificates.models import NEVER, ConsoleSession, User
+from customer_certificates.services.certificates.versions.pending import pending_json
+
+from ..credentials import make_token
+from ..tables import add_certificates, add_terminator, add_users, add_webhook, dump
+from .visitor import HOST, OWN_PAGE, Visitor
+
+# They are for everybody. Each has tests of its own.
+PUBLIC = {
+    "/console/static/{digest}/{name}",
+    "/console/sign-in",
+    "/console/sign-out",
+    "/console/links/{token}",
+}
+# A user's pages without an id in the path lead to the user's own.
+OWN = {"/console"}
+CLOSED = [route for route in CONSOLE_ROUTES if route.template not in PUBLIC]
+OF_A_USER = [route for route in CLOSED if "{user_id:id}" in route.template]
+OF_OPERATORS = [route for route in CLOSED if route not in OF_A_USER and route.template not in OWN]
+# Values for all fields that a page may read: one more reason to refuse is none to accept.
+_FIELDS = {
+    "name": "Mallory",
+    "email": "mallory@example.com",
+    "password": "correct horse battery staple",
+    "new_password": "correct horse battery staple",
+    "url": "https://hooks.example.com/",
+    "hostname": "www.example.com",
+    "hostnames": "www.example.com",
+    "scopes": "certificates:read",
+    "expires_in_days": "1",
+    "thresholds": "30d",
+    "certificates": "1",
+    "active": "true",
+    "version": "1",
+    "confirm": "yes",
+    "kind": "user",
+}
+_CONTENT = {
+    "hostnames": "[]",
+    "findings": "[]",
+    "not_before": None,
+    "not_after": None,
+    "fingerprint_sha256": None,
+}
+
+
+class Cast:
+    """A user with one of everything, another user with the same, and an operator."""
+
+    def __init__(self, client: TestClient, engine: sa.Engine) -> None:
+        self.client = client
+        self.engine = engine
+        self.owner, self.stranger = add_users(engine, 2)
+        self.own = self._things(self.owner)
+        self.foreign = self._things(self.stranger)
+
+    def _things(self, user_id: int) -> dict[str, int]:
+        (certificate_id,) = add_certificates(
+            self.engine, user_id, 1, activate_at=NEVER, pending=pending_json(_CONTENT, 1, NEVER)
+        )
+        webhook_id, event_id = add_webhook(self.engine, user_id)
+        return {
+            "user_id": user_id,
+            "certificate_id": certificate_id,
+            "webhook_id": webhook_id,
+            "event_id": event_id,
+            "token_id": make_token(self.engine, "user", user_id).id,
+            "terminator_id": 1,
+        }
+
+    def session(self, *, by_password: bool = True, **owner: int) -> str:
+        """Begins a session, and returns its secret."""
+        secret, now = token_format.new_secret(), datetime.now(UTC)
+        row = {
+            "secret_sha256": token_format.digest(secret),
+            "by_password": by_password,
+            "created_at": now,
+            "last_seen_at": now,
+            "expires_at": now + timedelta(hours=1),
+            **owner,
+        }
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(ConsoleSession).values(row))
+        return secret
+
+    def customer(self) -> Visitor:
+        return Visitor(self.client, self.session(user_id=self.owner))
+
+    def operator(self) -> Visitor:
+        token = make_token(self.engine, "operator")
+        return Visitor(self.client, self.session(token_id=token.id, by_password=False))
+
+    def path(self, route: ConsoleRoute, **ids: int) -> str:
+        return re.sub(
+            r"\{(\w+)(:\w+)?\}", lambda found: str({**_TEXTS, **self.own, **ids}[found[1]]),
+            route.template,
+        )  # fmt: skip
+
+
+_TEXTS = {"hostname": "www.example.com", "digest": "0", "name": "console.css", "token": "unknown"}
+
+
+@pytest.fixture
+def cast(closed: TestClient, engine: sa.Engine) -> Cast:
+    add_terminator(engine)
+    return Cast(closed, engine)
+
+
+def _forms(page: type[Page]) -> Iterator[dict[str, str]]:
+    """The forms that a page may get: one for each word in quotes of its module, as its action."""
+    source = Path(sys.modules[page.__module__].__file__ or "").read_text()
+    yield _FIELDS
+    for action in sorted({*re.findall(r'"([a-z_-]+)"', source)}):
+        yield {**_FIELDS, "action": action}
+
+
+@pytest.mark.one_backend
+def test_every_page_asks_for_a_session(cast: Cast, subtests: pytest.Subtests) -> None:
+    before = dump(cast.engine)
+    for route in CLOSED:
+        path = cast.path(route)
+        for secret in (None, token_format.new_secret(), "x" * 20_000, "ö", '"a;b"'):
+            with subtests.test(route.template, secret=(secret or "none")[:10]):
+                visitor = Visitor(cast.client, secret)
+                _assert_asks_to_sign_in(visitor.get(path), path)
+                _assert_asks_to_sign_in(visitor.send("HEAD", path, {}), "/console")
+                posted = visitor.send("POST", path, OWN_PAGE, urlencode(_FIELDS))
+                _assert_asks_to_sign_in(posted, "/console")
+    assert dump(cast.engine) == before
+
+
+def _assert_asks_to_sign_in(answer: Result, back: str) -> None:
+    query = "" if back == "/console" else "?" + urlencode({"next": back})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/console/sign-in{query}")
+
+
+@pytest.mark.one_backend
+def test_a_script_is_sent_to_the_sign_in_page(cast: Cast) -> None:
+    answer = Visitor(cast.client).get("/console/overview", {"HX-Request": "true"})
+
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"].startswith("/console/sign-in")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("headers", [
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://evil.localhost:9000", "Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "none"},
+    {"Origin": f"http://{HOST}.evil.example"},
+    {"Origin": f"http://evil.example@{HOST}"},
+    {},
+])  # fmt: skip
+def test_every_form_of_another_site_is_refused(
+    headers: dict[str, str], cast: Cast, subtests: pytest.Subtests
+) -> None:
+    """Even with the session's cookie and CSRF token."""
+    visitor = cast.operator()
+    body = urlencode({"csrf": cookies.csrf_token(visitor.secret or ""), **_FIELDS})
+    before = dump(cast.engine)
+    for route in CONSOLE_ROUTES:
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            with subtests.test(f"{method} {route.template}"):
+                answer = visitor.send(method, cast.path(route), headers, body)
+                assert answer.status_code == 403
+    assert dump(cast.engine) == before
+
+
+@pytest.mark.one_backend
+def test_every_form_without_its_csrf_token_is_refused(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
+    other = cookies.csrf_token(cast.session(user_id=cast.owner))
+    for visitor in (cast.customer(), cast.operator()):
+        before = dump(cast.engine)
+        for route in [route for route in CONSOLE_ROUTES if hasattr(route.page, "on_post")]:
+            for token in ({}, {"csrf": ""}, {"csrf": other}, {"csrf": "é"}):
+                with subtests.test(route.template, **token):
+                    body = urlencode({**_FIELDS, **token})
+                    answer = visitor.send("POST", cast.path(route), OWN_PAGE, body)
+                    assert answer.status_code == 403
+        assert dump(cast.engine) == before
+
+
+def test_pages_of_another_user_look_nonexistent(cast: Cast, subtests: pytest.Subtests) -> None:
+    visitor = cast.customer()
+    before = dump(cast.engine)
+    answers: dict[str, str] = {}
+    for route in OF_A_USER:
+        with subtests.test(route.template):
+            path = cast.path(route, **cast.foreign)
+            answer = visitor.get(path)
+            assert answer.status_code == 404
+            answers[path] = _shown(answer)
+            for fields in _forms(route.page):
+                assert visitor.post(path, **fields).status_code == 404
+    assert dump(cast.engine) == before
+    with cast.engine.begin() as connection:
+        connection.execute(sa.delete(User).where(User.id == cast.stranger))
+    for path, shown in answers.items():
+        with subtests.test(f"{path}, deleted"):
+            assert _shown(visitor.get(path)) == shown
+
+
+def test_things_of_another_user_look_nonexistent_on_own_pages(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
+    """Ids of another user's certificates, webhooks and tokens, in URLs and in fields."""
+    visitor = cast.customer()
+    before = dump(cast.engine)
+    foreign = {**cast.foreign, "user_id": cast.owner}
+    in_fields = {name: str(number) for name, number in cast.foreign.items()}
+    for route in OF_A_USER:
+        names = {*re.findall(r"\{(\w+):id\}", route.template)} - {"user_id"}
+        path = cast.path(route, **foreign)
+        with subtests.test(route.template):
+            if names:
+                assert visitor.get(path).status_code in (404, 405)
+            if not hasattr(route.page, "on_post"):
+                continue
+            for fields in _forms(route.page):
+                answer = visitor.post(path, **{**fields, **in_fields})
+                if names:
+                    assert answer.status_code == 404, answer.text
+    after = dump(cast.engine)
+    for table, rows in before.items():
+        mine = [row for row in after[table] if cast.stranger in row]
+        assert mine == [row for row in rows if cast.stranger in row]
+
+
+@pytest.mark.one_backend
+def test_pages_of_operators_refuse_users(cast: Cast, subtests: pytest.Subtests) -> None:
+    for by_password in (True, False):
+        session = cast.session(user_id=cast.owner, by_password=by_password)
+        visitor = Visitor(cast.client, session)
+        before = dump(cast.engine)
+        for route in OF_OPERATORS:
+            with subtests.test(route.template):
+                path = cast.path(route)
+                assert visitor.get(path).status_code == 403
+                for fields in _forms(route.page):
+                    assert visitor.post(path, **fields).status_code == 403
+        assert dump(cast.engine) == before
+
+
+@pytest.mark.one_backend
+def test_every_page_answers_its_viewers(cast: Cast, subtests: pytest.Subtests) -> None:
+    """A page that refuses everybody would pass the other tests."""
+    for route in CLOSED:
+        if not hasattr(route.page, "on_get"):
+            continue
+        with subtests.test(route.template):
+            path = cast.path(route)
+            missing = {404} if "{hostname" in path or "{event" in path else set()
+            expected = {200, 303} | missing
+            assert cast.operator().get(path).status_code in expected
+            if route not in OF_OPERATORS:
+                assert cast.customer().get(path).status_code in expected
+
+
+@pytest.mark.one_backend
+def test_every_response_has_the_headers_of_pages(cast: Cast, subtests: pytest.Subtests) -> None:
+    visitor = cast.operator()
+    for path in [*map(cast.path, CONSOLE_ROUTES), "/console/unknown"]:
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE"):
+            with subtests.test(f"{method} {path}"):
+                answer = visitor.send(method, path, OWN_PAGE)
+                policy = answer.headers["Content-Security-Policy"]
+                assert "default-src 'none'; script-src 'self';" in policy
+                assert "frame-ancestors 'none'" in policy
+                assert "unsafe" not in policy
+                assert answer.headers["X-Frame-Options"] == "DENY"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("headers", [
+    {"Host": "evil.example"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://localhost:8000"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"X-Forwarded-For": "192.0.2.1"},
+    {"Forwarded": "for=192.0.2.1"},
+])  # fmt: skip
+def test_open_mode_is_guarded_on_every_route(
+    headers: dict[str, str], client: TestClient, engine: sa.Engine, subtests: pytest.Subtests
+) -> None:
+    cast = Cast(client, engine)
+    visitor = Visitor(client)
+    before = dump(engine)
+    for route in CONSOLE_ROUTES:
+        with subtests.test(route.template):
+            path = cast.path(route)
+            assert visitor.send("GET", path, headers).status_code == 403
+            body = urlencode(_FIELDS)
+            assert visitor.send("POST", path, {**OWN_PAGE, **headers}, body).status_code == 403
+    assert dump(engine) == before
+
+
+@pytest.mark.one_backend
+def test_every_page_works_in_open_mode(
+    client: TestClient, engine: sa.Engine, subtests: pytest.Subtests
+) -> None:
+    add_terminator(engine)
+    cast = Cast(client, engine)
+    visitor = Visitor(client)
+    for route in CLOSED:
+        if hasattr(route.page, "on_get"):
+            with subtests.test(route.template):
+                path = cast.path(route)
+                missing = {404} if "{hostname" in route.template else set()
+                assert visitor.get(path).status_code in {200, 303} | missing
+
+
+@pytest.mark.one_backend
+def test_open_mode_has_no_sessions(client: TestClient, engine: sa.Engine) -> None:
+    """The pages for signing in and out lead to the console, and end no session."""
+    cast = Cast(client, engine)
+    cast.session(user_id=cast.owner)
+    before = dump(engine)
+    visitor = Visitor(client)
+    for path, fields in {
+        "/console/sign-in": {"token": make_token(engine, "operator").text},
+        "/console/sign-out": {"everywhere": "yes"},
+    }.items():
+        answer = visitor.post(path, **fields)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/console")
+    assert visitor.secret is None
+    assert dump(engine)["console_sessions"] == before["console_sessions"]
+
+
+def _shown(answer: Result) -> str:
+    return re.sub(r"<code>[0-9a-f]{16}</code>", "", answer.text)

@@ -19,12 +19,7 @@ def is_covered() -> Any:
     """
     name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
     later = aliased(Certificate)
-    wildcard = literal("*").concat(from_first_dot(name.hostname))
-    # A table, not a list for IN: under row-level security, PostgreSQL searches an index only for
-    # values that are computed before.
-    wanted = union_all(
-        select(name.hostname.label("hostname")).correlate(name), select(wildcard).correlate(name)
-    ).subquery()
+    wanted = name_and_wildcard(name)
     taken_over = (
         select(later.id)
         .select_from(wanted)
@@ -46,3 +41,14 @@ def is_covered() -> Any:
         & ~names.where(~taken_over).correlate(Certificate).exists()
     )
     return others_cover | coalesce(Certificate.activate_at <= Certificate.not_after, false())
+
+
+def name_and_wildcard(name: Any) -> Any:
+    """Selects the hostname of the outer `name`, and the wildcard that covers it.
+
+    This is a table, not a list for IN: under row-level security, PostgreSQL searches an index only
+    for values that were computed before.
+    """
+    wildcard = literal("*").concat(from_first_dot(name.hostname))
+    both = (select(name.hostname.label("hostname")), select(wildcard))
+    return union_all(*(one.correlate(name) for one in both)).subquery()

@@ -83,19 +83,17 @@ def last_event_before() -> Any:
 
 
 def notified_ids() -> Any:
-    """Selects those of the certificates with the `ids` that have an event since `since`.
+    """Selects the certificates of the `user_ids` that have an event since `since`.
 
-    Reads the events of their users with greater ids than `event_id` only.
+    Its id is greater than `event_id`.
     """
-    of_ids = select(Certificate.user_id).where(Certificate.id.in_(ids_of("ids")))
     return (
         select(Event.certificate_id)
         .where(
-            Event.user_id.in_(of_ids),
+            Event.user_id.in_(ids_of("user_ids")),
             Event.id > int_param("event_id"),
             Event.notify,
             Event.at >= time_param("since"),
-            Event.certificate_id.in_(ids_of("ids")),
         )
         .distinct()
     )

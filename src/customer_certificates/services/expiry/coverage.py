@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import false, literal, literal_column, select
+from sqlalchemy import false, literal, select, union_all
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import coalesce
 
@@ -19,33 +19,36 @@ def is_covered() -> Any:
     """
     name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
     later = aliased(Certificate)
-    # In a subquery that PostgreSQL does not merge (OFFSET): under row-level security, functions of
-    # a column may not choose rows of an index, and so all hostnames of the user would be read.
-    wildcard = literal("*").concat(from_first_dot(name.hostname)).label("wildcard")
-    names = (
-        select(name.hostname, wildcard)
-        .where(name.certificate_id == Certificate.id)
-        .correlate(Certificate)
-        .offset(literal_column("0"))
-        .subquery()
-    )
+    wanted = name_and_wildcard(name)
     taken_over = (
         select(later.id)
-        .join_from(later_name, later, later.id == later_name.certificate_id)
+        .select_from(wanted)
+        .join(later_name, later_name.hostname == wanted.c.hostname)
+        .join(later, later.id == later_name.certificate_id)
         .where(
             later_name.user_id == Certificate.user_id,
-            later_name.hostname.in_([names.c.hostname, names.c.wildcard]),
             later.active,
             later.not_servable.is_(None),
             coalesce(later.serve_not_after, later.not_after) > Certificate.not_after,
             coalesce(later.serve_not_before, later.not_before) <= Certificate.not_after,
         )
-        .correlate(Certificate, names)
+        .correlate(Certificate, name)
         .exists()
     )
-    all_names = select(literal_column("1")).select_from(names)
+    names = select(name.hostname).where(name.certificate_id == Certificate.id)
     others_cover = (
-        all_names.correlate(Certificate).exists()
-        & ~all_names.where(~taken_over).correlate(Certificate).exists()
+        names.correlate(Certificate).exists()
+        & ~names.where(~taken_over).correlate(Certificate).exists()
     )
     return others_cover | coalesce(Certificate.activate_at <= Certificate.not_after, false())
+
+
+def name_and_wildcard(name: Any) -> Any:
+    """Selects the hostname of the outer `name`, and the wildcard that covers it.
+
+    This is a table, not a list for IN: under row-level security, PostgreSQL searches an index only
+    for values that were computed before.
+    """
+    wildcard = literal("*").concat(from_first_dot(name.hostname))
+    both = (select(name.hostname.label("hostname")), select(wildcard))
+    return union_all(*(one.correlate(name) for one in both)).subquery()

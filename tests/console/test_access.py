@@ -133,10 +133,11 @@ def cast(closed: TestClient, engine: sa.Engine) -> Cast:
 
 
 def _forms(page: type[Page]) -> Iterator[dict[str, str]]:
-    """The forms that a page may get: one for each word in quotes of its module, as its action."""
+    """The forms that a page may get: one for each action that its module names."""
     source = Path(sys.modules[page.__module__].__file__ or "").read_text()
+    lines = [line for line in source.splitlines() if re.search(r"\bcase\b|action", line.lower())]
     yield _FIELDS
-    for action in sorted({*re.findall(r'"([a-z_-]+)"', source)}):
+    for action in sorted({*re.findall(r'"([a-z_-]+)"', "\n".join(lines))}):
         yield {**_FIELDS, "action": action}
 
 

@@ -99,7 +99,7 @@ def _certificates(
     return Certificates(
         CertificateParts(
             database,
-            Validation(children, intermediates, now, enforce=False),
+            Validation(children, intermediates, now, Metrics(None), enforce=False),
             intermediates,
             Hostnames(database, now, OwnershipRules(NamePolicy(), proof_required=False)),
             Revisions(database, now),

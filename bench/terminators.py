@@ -100,9 +100,9 @@ def _follow(url: str) -> None:
         print(f"  feed: {len(changes)} change in {(monotonic() - began) * 1000:.1f} ms")
 
 
-def fill(folder: Path, url: str, number: int) -> None:
-    """Stores `number` active certificates with their keys, of 1,000 users at most."""
-    users = min(_USERS, number)
+def fill(folder: Path, url: str, number: int, most_users: int = _USERS) -> None:
+    """Stores `number` active certificates with their keys, of `most_users` at most."""
+    users = min(most_users, number)
     now = datetime.now(UTC)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(data.USERS, [1, users])

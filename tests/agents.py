@@ -204,7 +204,7 @@ def program(name: str) -> str:
     # Debian keeps servers where only root's PATH leads.
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if not found:
-        missing = f"{name} is not installed (apt-get install nginx-light haproxy)"
+        missing = f"{name} is not installed (apt-get install nginx-light haproxy prometheus)"
         if os.environ.get("CI") == "true":
             raise RuntimeError(missing)
         pytest.skip(missing)

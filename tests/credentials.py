@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from customer_certificates.crypto import token_format
 from customer_certificates.crypto.token_format import TokenKind
-from customer_certificates.models import Token
+from customer_certificates.models import ConsoleSession, Token
 from customer_certificates.services.access.permissions import SCOPES
 
 DAY = timedelta(days=1)
@@ -51,3 +51,26 @@ def make_token(
 def bearer(token: Made | str) -> dict[str, str]:
     """The headers of a request that shows `token`."""
     return {"Authorization": f"Bearer {token.text if isinstance(token, Made) else token}"}
+
+
+def make_session(
+    engine: sa.Engine,
+    *,
+    user_id: int | None = None,
+    token: Made | None = None,
+    by_password: bool = True,
+) -> str:
+    """The secret of a session in the console that is good for an hour."""
+    secret, now = token_format.new_secret(), datetime.now(UTC)
+    row = {
+        "secret_sha256": token_format.digest(secret),
+        "user_id": user_id,
+        "token_id": token and token.id,
+        "by_password": user_id is not None and by_password,
+        "created_at": now,
+        "last_seen_at": now,
+        "expires_at": now + timedelta(hours=1),
+    }
+    with engine.begin() as connection:
+        connection.execute(sa.insert(ConsoleSession).values(row))
+    return secret

@@ -78,7 +78,7 @@ def _expected(path: str) -> list[str]:
     # which passwords are common, which URLs webhooks and portals may have, or which fields go
     # together.
     more_than_a_schema = (
-        r"^/(resolve|terminators/caddy/ask)$|/hostnames|/webhooks|/console-links$"
+        r"^/(resolve|incidents|terminators/caddy/ask)$|/hostnames|/webhooks|/console-links$"
         r"|^/users(/\{user_id\}(/certificates(/\{certificate_id\})?)?)?$"
     )
     return [*usual, "422"] if re.search(more_than_a_schema, path) else usual

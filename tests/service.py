@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import psutil
 from alembic.config import main as alembic
-from prometheus_client import values as prometheus_values
 
 from customer_certificates.cli import main
 from customer_certificates.client.sync import publishing
@@ -250,9 +249,6 @@ def _command(
     if words[0] in _CHANGED:
         # Tests kill its sandbox, so it must not share the template.
         fork_server._template = fork_server._Template()
-    if "serve" in words or words[0] in _CHANGED:
-        # It chose when it was imported, before `serve` had named the workers' common folder.
-        prometheus_values.ValueClass = prometheus_values.MultiProcessValue()
     # Agents would wait between one reload of a server and the next.
     publishing.PAUSE_SECONDS = 0.1
     if not delivers:

@@ -30,7 +30,7 @@ from .factories import a_user
 PRINCIPAL = Principal("open", "a-request", "127.0.0.1")
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 # The result of `dump` for an empty table.
-_RECORDS = {"audit", "audit_heads", "events", "kept_answers"}
+_RECORDS = {"audit", "audit_heads", "events", "kept_answers", "summary_changes"}
 # The service, and a worker beside a test, note here what they have done.
 _JOBS = {"service_state", "service_latches", "service_secrets", "key_deletions", "audit_exports"}
 _TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _RECORDS | _JOBS]

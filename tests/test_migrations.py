@@ -183,7 +183,7 @@ def test_the_schema_matches_the_models(at_head: Empty, models_schema: list[Any])
     if at_head.is_postgresql:
         assert "toast_tuple_target=8160" in described
     else:
-        assert described.count("AUTOINCREMENT") == 12
+        assert described.count("AUTOINCREMENT") == 13
 
 
 def test_alembic_finds_no_difference_between_head_and_models(at_head: Empty) -> None:

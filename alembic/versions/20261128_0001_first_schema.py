@@ -25,6 +25,17 @@ _SHA256 = sa.LargeBinary(length=32)
 _LONG_AGO = "1970-01-01 00:00:00"
 # The conditions of partial indexes on PostgreSQL and on SQLite, as the queries write them.
 _ACTIVE = ("active", "active = 1")
+_FLEET_INDEXES = {
+    # PostgreSQL refuses to index a text of more than about 2,700 bytes.
+    ("serial", "id"): "length(serial) <= 160",
+    ("issuer", "not_after", "id"): "length(issuer) <= 500",
+    ("not_before", "id"): "not_before > coalesce(updated_at, created_at)",
+    ("trust", "not_after", "id"): "trust <> 'public'",
+}
+_IMPAIRED = (
+    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
+    " OR serve_not_before > not_before)"
+)
 
 # In the order in which they can be created.
 _TABLES = (
@@ -54,6 +65,9 @@ _TABLES = (
     "deliveries",
     "terminators",
     "servings",
+    "summary_changes",
+    "summary_values",
+    "summary_dates",
     "audit",
     "audit_heads",
     "audit_exports",
@@ -77,6 +91,7 @@ _OF_WEBHOOK = (
     " WHERE webhooks.id = webhook_id"
     " AND webhooks.user_id::text = current_setting('cc.tenant', true))"
 )
+_OF_NOBODY = "current_setting('cc.tenant', true) = '*'"
 _POLICIES = {
     "users": _IF_TENANT.format(condition=f"id = {_TENANT}"),
     "user_labels": _OF_USER,
@@ -106,6 +121,10 @@ _POLICIES = {
     # The ID of a chain is the ID of its user.
     "audit": _OF_CHAIN,
     "audit_heads": _OF_CHAIN,
+    # All tenants add changes. Only the service as a whole reads them.
+    "summary_changes": _OF_NOBODY,
+    "summary_values": _OF_NOBODY,
+    "summary_dates": _OF_NOBODY,
 }
 
 # The triggers, in the same words as the models have them.
@@ -126,6 +145,34 @@ _ACTIVE_TRIGGER = {
 _LABELS = {
     "users": ("user_labels", "user_id", "NEW.id"),
     "certificates": ("certificate_labels", "certificate_id, user_id", "NEW.id, NEW.user_id"),
+}
+_COPIED = "{0}.active, {0}.trust, {0}.key_algorithm, substr({0}.issuer, 1, 500), "
+_COPIED += "{0}.not_before, {0}.not_after, {0}.serve_not_before, {0}.serve_not_after, "
+_COPIED += "{0}.not_servable, coalesce({0}.updated_at, {0}.created_at)"
+_OLD, _NEW = _COPIED.format("OLD"), _COPIED.format("NEW")
+_INSERT_CHANGE = (
+    "INSERT INTO summary_changes (amount, active, trust, key_algorithm, issuer, not_before, "
+    "not_after, serve_not_before, serve_not_after, not_servable, stored_at) VALUES "
+)
+_ADD, _REMOVE = f"{_INSERT_CHANGE}(1, {_NEW});", f"{_INSERT_CHANGE}(-1, {_OLD});"
+_INSERTED = "CREATE TRIGGER certificates_summary_inserted AFTER INSERT ON certificates "
+_UPDATED = "CREATE TRIGGER certificates_summary_updated AFTER UPDATE ON certificates "
+_DELETED = "CREATE TRIGGER certificates_summary_deleted AFTER DELETE ON certificates "
+_EXECUTE = "EXECUTE FUNCTION certificates_summary()"
+_SUMMARY_TRIGGERS = {
+    "sqlite": (
+        f"{_INSERTED}BEGIN {_ADD} END",
+        f"{_UPDATED}WHEN ({_NEW}) IS NOT ({_OLD}) BEGIN {_REMOVE} {_ADD} END",
+        f"{_DELETED}BEGIN {_REMOVE} END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION certificates_summary() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN IF TG_OP <> 'INSERT' THEN {_REMOVE} END IF; "
+        f"IF TG_OP <> 'DELETE' THEN {_ADD} END IF; RETURN NULL; END $$",
+        f"{_INSERTED}FOR EACH ROW {_EXECUTE}",
+        f"{_UPDATED}FOR EACH ROW WHEN (ROW({_NEW}) IS DISTINCT FROM ROW({_OLD})) {_EXECUTE}",
+        f"{_DELETED}FOR EACH ROW {_EXECUTE}",
+    ),
 }
 _KEY_COLUMNS = {"private_keys": "sealed", "user_keys": "wrapped", "webhook_secrets": "wrapped"}
 _COUNT_DELETION = (
@@ -164,6 +211,7 @@ def upgrade() -> None:
     _create_webhooks()
     _create_deliveries()
     _create_terminators()
+    _create_summary()
     _create_audit()
     _create_limits()
     _create_service()
@@ -171,7 +219,7 @@ def upgrade() -> None:
         _create_policies()
     else:
         _create_sqlite_triggers()
-    for statement in _ACTIVE_TRIGGER[_dialect()]:
+    for statement in (*_ACTIVE_TRIGGER[_dialect()], *_SUMMARY_TRIGGERS[_dialect()]):
         op.execute(statement)
     _create_label_triggers()
     _insert_rows()
@@ -181,7 +229,8 @@ def downgrade() -> None:
     for table in reversed(_TABLES):
         op.drop_table(table)
     if _dialect() == "postgresql":
-        for function in ("certificates_active", "certificates_labels", "users_labels"):
+        names = ("active", "labels", "summary")
+        for function in (*(f"certificates_{name}" for name in names), "users_labels"):
             op.execute(f"DROP FUNCTION {function}()")
 
 
@@ -312,11 +361,12 @@ def _create_certificates() -> None:
     )
     _create_index("certificates", "user_id", "id")
     _create_partial_index("certificates", "user_id_id_active", ["user_id", "id"], *_ACTIVE)
-    _create_index("certificates", "user_id", "fingerprint_sha256")
+    _create_index("certificates", "fingerprint_sha256", "user_id")
     _create_index("certificates", "user_id", "not_after")
     op.create_index("ix_certificates_user_id_trust", "certificates", ["user_id", "trust", "id"])
     for due in ("expiry_due", "activate_at"):
         _create_partial_index("certificates", due, [due, "id"], f"{due} IS NOT NULL")
+    _create_fleet_indexes()
     of_user = (
         sa.Column("user_id", _ID, nullable=False),
         _belongs_to("users", "user_id", "certificate_labels"),
@@ -338,6 +388,23 @@ def _create_certificates() -> None:
         ),
         sqlite_autoincrement=True,
     )
+    versions, length = "certificate_versions", "length({}) <= {}"
+    _create_partial_index(
+        versions, "issuer_not_after", ["issuer", "not_after"], length.format("issuer", 500)
+    )
+    _create_index(versions, "spki_sha256")
+    _create_partial_index(versions, "serial", ["serial"], length.format("serial", 160))
+
+
+def _create_fleet_indexes() -> None:
+    """Creates the indexes of searches over all users."""
+    table = "certificates"
+    _create_index(table, "spki_sha256", "id")
+    _create_index(table, "not_after", "id")
+    _create_partial_index(table, "not_after_id_active", ["not_after", "id"], *_ACTIVE)
+    for columns, where in _FLEET_INDEXES.items():
+        _create_partial_index(table, "_".join(columns), list(columns), where)
+    _create_partial_index(table, "id_impaired", ["id"], _IMPAIRED)
 
 
 def _content() -> list[sa.Column[object]]:
@@ -457,6 +524,7 @@ def _create_hostname_claims() -> None:
     )
     _create_index("hostname_claims", "user_id", "hostname")
     _create_index("hostname_claims", "wildcard")
+    _create_partial_index("hostname_claims", "unproven", ["hostname"], "proof = 'none'")
     _create_partial_index(
         "hostname_claims", "next_check_at", ["next_check_at"], "next_check_at IS NOT NULL"
     )
@@ -498,6 +566,7 @@ def _create_hostname_challenges() -> None:
         sqlite_autoincrement=True,
     )
     _create_index(table, "hostname")
+    _create_partial_index(table, "contesting", ["hostname"], "state = 'contesting'")
     _create_partial_index(table, "next_check_at", ["next_check_at"], "next_check_at IS NOT NULL")
     op.create_table(
         "hostname_transfers",
@@ -657,6 +726,42 @@ def _create_terminators() -> None:
     _create_index("servings", "certificate_id")
 
 
+def _create_summary() -> None:
+    """Creates the counters of all certificates, and their changes."""
+    op.create_table(
+        "summary_changes",
+        _id(),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("trust", sa.Text(), nullable=False),
+        sa.Column("key_algorithm", sa.Text()),
+        sa.Column("issuer", sa.Text()),
+        sa.Column("not_before", _TIME),
+        sa.Column("not_after", _TIME),
+        *_serving(),
+        sa.Column("stored_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_summary_changes"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "summary_values",
+        sa.Column("dimension", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("dimension", "value", name="pk_summary_values"),
+    )
+    _create_index("summary_values", "dimension", "number", "value")
+    times = ("ends_on", "begins", "chain_begins", "chain_ends")
+    op.create_table(
+        "summary_dates",
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in times),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("active", "reason", *times, name="pk_summary_dates"),
+    )
+
+
 def _create_audit() -> None:
     op.create_table(
         "audit",
@@ -743,6 +848,8 @@ def _create_policies() -> None:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant ON {table} USING ({condition})")
+    # Triggers run with the rights of the tenant that changes a certificate.
+    op.execute("CREATE POLICY added ON summary_changes FOR INSERT WITH CHECK (true)")
     # A user who claims a hostname must see that another user has it. No response says which user.
     op.execute("CREATE POLICY claimed ON hostname_claims FOR SELECT USING (true)")
     # A transaction that records an event must find the endpoints that receive events of all users.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import falcon
+from falcon import Request, Response
 
 from .composition import Services, utc_now
 from .config import Config
@@ -14,6 +15,7 @@ from .console.page_headers import PageHeaders
 from .console_routes import CONSOLE_ROUTES
 from .errors import Refusal
 from .gateways.database import modes
+from .gateways.metrics import Metrics
 from .gateways.request_lines import RequestLines
 from .middleware.access_log import AccessLog
 from .middleware.authentication import Authenticated
@@ -30,7 +32,8 @@ from .resources.metrics import MetricsResource
 from .resources.terminators import CaddyAskResource, CaddyResource
 from .routes import ROUTES
 from .services.idempotency import Replayed
-from .web import openapi, problems, responses
+from .web import problems, responses
+from .web.api_description import openapi
 from .web.converters import HostnameConverter, IdConverter
 
 ErrorHandlers = tuple[Callable[..., None], Callable[..., None], Callable[..., None]]
@@ -64,14 +67,27 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
     def add_routes(
         self,
         routes: Iterable[tuple[str, object]],
+        metrics: Metrics,
         handlers: ErrorHandlers = (problems.fail, problems.refuse_http, problems.refuse),
     ) -> None:
-        """Adds the routes, the converters, and the handlers of errors and refusals."""
+        """Adds the routes, the converters, and the handlers of errors and refusals.
+
+        `metrics` counts the refusals.
+        """
         self.req_options.strip_url_path_trailing_slash = True
         self.router_options.converters["id"] = IdConverter
         self.router_options.converters["hostname"] = HostnameConverter
-        for error, handler in zip((Exception, falcon.HTTPError, Refusal), handlers, strict=True):
-            self.add_error_handler(error, handler)
+        fail, refuse_http, refuse = handlers
+
+        def count_and_refuse(
+            req: Request, resp: Response, refusal: Refusal, params: dict[str, Any]
+        ) -> None:
+            metrics.refusal(refusal.errors)
+            refuse(req, resp, refusal, params)
+
+        self.add_error_handler(Exception, fail)
+        self.add_error_handler(falcon.HTTPError, refuse_http)
+        self.add_error_handler(Refusal, count_and_refuse)
         for template, resource in routes:
             self.add_route(template, resource)
 
@@ -92,9 +108,10 @@ def create_app(config: Config, now: Callable[[], datetime] = utc_now) -> Applica
     log = AccessLog(lines, services.metrics, names)
     app = Application(middleware=_middleware(services, log))
     app.add_error_handler(Replayed, responses.replay)
-    app.add_routes(all_routes)
+    app.add_routes(all_routes, services.metrics)
     app.admin = Application(middleware=[log, JsonOnly(), QueryParameters()])
-    app.admin.add_routes([*(route for route in routes if route[0] in _HEALTH), *undescribed])
+    monitoring = [*(route for route in routes if route[0] in _HEALTH), *undescribed]
+    app.admin.add_routes(monitoring, services.metrics)
     app.console = _console(services, lines)
 
     def close() -> None:
@@ -133,9 +150,8 @@ def _console(services: Services, lines: RequestLines) -> Application:
     )
     console.resp_options.default_media_type = falcon.MEDIA_HTML
     console.add_error_handler(SignInRequired, problem_pages.ask_to_sign_in)
-    console.add_routes(
-        routes, (problem_pages.fail, problem_pages.refuse_http, problem_pages.refuse)
-    )
+    handlers = (problem_pages.fail, problem_pages.refuse_http, problem_pages.refuse)
+    console.add_routes(routes, services.metrics, handlers)
     return console
 
 

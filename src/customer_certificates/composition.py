@@ -39,12 +39,18 @@ from .services.certificates.service import Certificates
 from .services.certificates.validation import Validation
 from .services.certificates.versions.service import Versions
 from .services.challenges.checks import Checks
+from .services.challenges.contested import ContestedHostnames
 from .services.challenges.limits import CheckLimits
 from .services.challenges.proving import Proving
 from .services.challenges.service import Challenges
 from .services.events.listing import EventPages
 from .services.events.log import Events
 from .services.expiry.upcoming import Expiring
+from .services.fleet.expiring import FleetExpiring
+from .services.fleet.incidents import Incidents
+from .services.fleet.search import Fleet
+from .services.fleet.summary import Summary
+from .services.fleet.summary_counters import SummaryCounters
 from .services.health import Health
 from .services.hostnames.owners import HostnameOwners
 from .services.hostnames.ownership import Hostnames, OwnershipRules
@@ -55,15 +61,19 @@ from .services.keys.private_keys import PrivateKeys
 from .services.revisions import Revisions
 from .services.terminators.exports import Terminators
 from .services.terminators.feed import Feed
+from .services.terminators.hostname_states import HostnameStates
 from .services.terminators.key_release import KeyRelease
 from .services.terminators.listing import TerminatorPages
 from .services.terminators.reports import TerminatorReports
 from .services.terminators.resolver import Resolver
+from .services.terminators.serving_counts import ServingCounts
+from .services.terminators.states import TerminatorStates
 from .services.users.address_verification import AddressVerification
 from .services.users.email_verifications import EmailVerifications
 from .services.users.password_hashing import Passwords
 from .services.users.quotas import Quotas
 from .services.users.users import Users
+from .services.webhooks.backlog import Backlogs
 from .services.webhooks.endpoints import Webhooks
 from .services.webhooks.redelivery import Redelivery
 from .services.webhooks.secrets import WebhookSecrets
@@ -278,7 +288,7 @@ class Services(ExitStack):
     @cached_property
     def validation(self) -> Validation:
         enforce = self.config.upload_checks == "enforce"
-        return Validation(self.sandbox, self.intermediates, self.now, enforce=enforce)
+        return Validation(self.sandbox, self.intermediates, self.now, self.metrics, enforce=enforce)
 
     @cached_property
     def revisions(self) -> Revisions:
@@ -331,6 +341,28 @@ class Services(ExitStack):
     def expiring(self) -> Expiring:
         return Expiring(self.database, self.revisions, self.audit, self.now)
 
+    # The fleet: all users, for operators
+
+    @cached_property
+    def summary(self) -> Summary:
+        return Summary(self.database, self.now)
+
+    @cached_property
+    def summary_counters(self) -> SummaryCounters:
+        return SummaryCounters(self.database, self.now)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        return Incidents(self.database, self.now)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        return Fleet(self.database, self.now)
+
+    @cached_property
+    def fleet_expiring(self) -> FleetExpiring:
+        return FleetExpiring(self.database, self.now)
+
     # Challenges
 
     @cached_property
@@ -366,6 +398,10 @@ class Services(ExitStack):
             concurrent_checks=self.config.threads // 2,
         )
 
+    @cached_property
+    def contested_hostnames(self) -> ContestedHostnames:
+        return ContestedHostnames(self.database)
+
     # Terminators
 
     @cached_property
@@ -379,6 +415,10 @@ class Services(ExitStack):
     @cached_property
     def resolver(self) -> Resolver:
         return Resolver(self.candidates, self.now)
+
+    @cached_property
+    def hostname_states(self) -> HostnameStates:
+        return HostnameStates(self.database, self.now)
 
     @cached_property
     def terminators(self) -> Terminators:
@@ -401,8 +441,16 @@ class Services(ExitStack):
         return TerminatorReports(self.database, self.audit, self.events, self.now)
 
     @cached_property
+    def terminator_states(self) -> TerminatorStates:
+        return TerminatorStates(self.database, self.now)
+
+    @cached_property
     def terminator_pages(self) -> TerminatorPages:
         return TerminatorPages(self.database, self.feed)
+
+    @cached_property
+    def serving_counts(self) -> ServingCounts:
+        return ServingCounts(self.database, self.now)
 
     # Webhooks and health
 
@@ -415,6 +463,10 @@ class Services(ExitStack):
     @cached_property
     def redelivery(self) -> Redelivery:
         return Redelivery(self.database, self.webhooks, self.audit, self.now)
+
+    @cached_property
+    def backlogs(self) -> Backlogs:
+        return Backlogs(self.database)
 
     @cached_property
     def health(self) -> Health:

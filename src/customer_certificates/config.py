@@ -313,10 +313,7 @@ SETTINGS = ("CC_ENV", *(item.metadata["setting"].name for item in fields(Config)
 
 
 def share_metrics(folder: Path) -> None:
-    """Makes processes that start later write their metrics to `folder`.
-
-    Call this before prometheus-client is imported, which reads the variable then.
-    """
+    """Names the folder for the metrics of this process and of those that it starts."""
     os.environ[_METRICS_VARIABLE] = str(folder)
 
 

@@ -17,6 +17,9 @@ from .resources import (
     versions,
     webhooks,
 )
+from .resources.fleet import certificates as fleet_certificates
+from .resources.fleet import expiry as fleet_expiry
+from .resources.fleet import reports
 from .resources.users import console_links, email_verification, quotas, tokens, users
 
 
@@ -93,6 +96,10 @@ ROUTES = [
     Route(_USER + _HOSTNAME, hostnames.UserHostnameResource, lambda of: [of.hostname_owners]),
     Route("/hostnames", hostnames.HostnamesResource, lambda of: [of.hostname_owners]),
     Route(_HOSTNAME, hostnames.HostnameResource, lambda of: [of.hostname_owners]),
+    Route("/summary", reports.SummaryResource, lambda of: [of.summary]),
+    Route("/incidents", reports.IncidentsResource, lambda of: [of.incidents]),
+    Route("/certificates", fleet_certificates.FleetCertificatesResource, lambda of: [of.fleet]),
+    Route("/expiring", fleet_expiry.FleetExpiringResource, lambda of: [of.fleet_expiring]),
     Route("/tokens", tokens.TokensResource, lambda of: [of.tokens]),
     Route("/tokens/{token_id:id}", tokens.TokenResource, lambda of: [of.tokens]),
     Route("/resolve", resolver.ResolveResource, lambda of: [of.resolver]),

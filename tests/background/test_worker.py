@@ -34,6 +34,7 @@ from customer_certificates.services.events.log import CertificateState, Events
 from .. import hasty_worker
 from ..conftest import Backend
 from ..factories import a_user, an_upload
+from ..monitoring import names_in
 from ..receiver import Receiver, failing
 from ..servers import free_port
 from ..service import COMMAND, Forked, Service, environment, run_forked
@@ -211,10 +212,11 @@ def test_a_separate_worker_has_metrics_and_drains(
 
             def counts() -> bool:
                 with suppress(httpx.TransportError):
-                    return (
-                        "customer_certificates_delivery_lag_seconds"
-                        in client.get(f"http://127.0.0.1:{port}").text
-                    )
+                    names = names_in(client.get(f"http://127.0.0.1:{port}").text)
+                    return names >= {
+                        "customer_certificates_delivery_lag_seconds",
+                        "customer_certificates_terminators",
+                    }
                 return False
 
             wait(counts)

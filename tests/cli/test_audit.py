@@ -154,5 +154,6 @@ def test_purge_prints_counts(settings: dict[str, str]) -> None:
 
     assert (ended.returncode, ended.stdout) == (
         0,
-        "Purged idempotency records: 0.\nCorrected quota counters: 0.\n",
+        "Purged idempotency records: 0.\nCorrected quota counters: 0.\n"
+        "Corrected summary counters: 0.\n",
     )

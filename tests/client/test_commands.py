@@ -161,19 +161,35 @@ def test_expiring_prints_a_table(those: list[dict[str, Any]], code: int, said: s
 
 
 def test_expiring_reads_every_page() -> None:
+    """The Link header leads to the next one."""
     asked: list[str] = []
 
     def answer(_method: str, path: str) -> Any:
         asked.append(path)
-        first = "after=0" in path
-        return 200, {}, [ending(number, 1) for number in (range(1, 1001) if first else [1001])]
+        following = {"Link": '</users/1/expiring?after=7_2>; rel="next"'}
+        return 200, following if len(asked) == 1 else {}, [ending(len(asked), 1)]
 
     with a_stub() as stub:
         stub.before = answer
         ended = typed("expiring", "--user", "1", "--server", stub.url)
 
-    assert ended[1].endswith("1001 certificates expire within 30 days.\n")
-    assert [path.rpartition("=")[2] for path in asked] == ["0", "1000"]
+    assert ended[1].endswith("2 certificates expire within 30 days.\n")
+    assert asked == ["/users/1/expiring?within=30d&limit=1000", "/users/1/expiring?after=7_2"]
+
+
+def test_expiring_over_all_users_shows_the_user() -> None:
+    asked: list[str] = []
+
+    def answer(_method: str, path: str) -> Any:
+        asked.append(path)
+        return 200, {}, [ending(3, 3) | {"user_id": 4711}]
+
+    with a_stub() as stub:
+        stub.before = answer
+        ended = typed("expiring", "--within", "14d", "--server", stub.url)
+
+    assert (ended[0], asked) == (1, ["/expiring?within=14d&limit=1000"])
+    assert "4711" in ended[1]
 
 
 def test_expiring_fails_if_the_service_does_not_respond() -> None:

@@ -1,7 +1,6 @@
 """A browser, and a service with credentials whose console it shows."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from customer_certificates.console import cookies
-from customer_certificates.crypto import token_format
-from customer_certificates.models import ConsoleSession
 
-from ..conftest import Backend
-from ..credentials import Made, bearer, make_token
+from ..conftest import MAIL, Backend
+from ..credentials import Made, bearer, make_session, make_token
+from ..dns_server import DnsServer
 from ..factories import a_user
 from ..service import Service
 
@@ -51,25 +49,17 @@ class Console:
         assert answer.status_code == 201, answer.text
         return int(answer.json()["id"])
 
-    def session(self, *, user_id: int | None = None, token: Made | None = None) -> str:
+    def session(
+        self, *, user_id: int | None = None, token: Made | None = None, by_password: bool = True
+    ) -> str:
         """Begins a session without the form, and returns its secret."""
-        secret, now = token_format.new_secret(), datetime.now(UTC)
-        row = {
-            "secret_sha256": token_format.digest(secret),
-            "user_id": user_id,
-            "token_id": token and token.id,
-            "by_password": user_id is not None,
-            "created_at": now,
-            "last_seen_at": now,
-            "expires_at": now + timedelta(hours=1),
-        }
-        with self.engine.begin() as connection:
-            connection.execute(sa.insert(ConsoleSession).values(row))
-        return secret
+        return make_session(self.engine, user_id=user_id, token=token, by_password=by_password)
 
 
 @pytest.fixture(scope="package")
-def console(migrated: Callable[[Path], None], folder: Path) -> Iterator[Console]:
+def console(
+    migrated: Callable[[Path], None], folder: Path, dns_server: DnsServer
+) -> Iterator[Console]:
     """A service of the profile prd, on a database of its own. Hostnames need no proof."""
     data = folder / "console"
     migrated(data)
@@ -79,6 +69,8 @@ def console(migrated: Callable[[Path], None], folder: Path) -> Iterator[Console]
         **backend.settings,
         **backend.named(),
         "CC_HOSTNAME_PROOF": "preferred",
+        "CC_DNS_RESOLVERS": dns_server.address,
+        **MAIL,
         "CC_WORKERS": "1",
         "CC_RATE_LIMIT": "0",
     }

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from customer_certificates import cli
 
-_CLIENTS = ("import", "sync", "expiring", "probe")
+_CLIENTS = ("import", "sync", "expiring", "find", "probe")
 
 
 def main() -> None:

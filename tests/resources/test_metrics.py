@@ -6,6 +6,8 @@ from falcon.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from customer_certificates import __version__
+from customer_certificates.errors import Finding
+from customer_certificates.gateways.metrics import Metrics
 
 from ..factories import a_user, an_upload
 from ..service import Service
@@ -118,6 +120,49 @@ def test_what_is_in_use_is_told(client: TestClient, owner: int) -> None:
     assert of(now, "customer_certificates_password_hashing") == 0
     assert of(now, "customer_certificates_database_connections", use="transaction") == 0
     assert of(now, "customer_certificates_database_connections", use="read") >= 1
+
+
+def test_a_quota_that_rejects_a_request_is_counted(client: TestClient, owner: int) -> None:
+    quotas, path = f"/users/{owner}/quotas", f"/users/{owner}/certificates"
+    assert client.simulate_put(quotas, json={"certificates": 0}).status_code == 200
+    before = ask(client)
+    for _ in range(2):
+        assert client.simulate_post(path, json=an_upload()).status_code == 409
+    more = ask(client)
+    more.subtract(before)
+
+    assert of(more, "customer_certificates_quota_refusals_total", quota="certificates") == 2
+
+
+def test_findings_of_uploads_are_counted_by_code(client: TestClient, owner: int) -> None:
+    path, check = f"/users/{owner}/certificates", f"/users/{owner}/certificates/check"
+    upload = an_upload()
+    wrong = {**upload, "private_key": an_upload("other.example.com")["private_key"]}
+    before = ask(client)
+    client.simulate_post(path, json=wrong)
+    client.simulate_post(check, json=wrong)
+    client.simulate_post(path, json=upload)
+    more = ask(client)
+    more.subtract(before)
+
+    counter = "customer_certificates_upload_findings_total"
+    assert of(more, counter, code="key_mismatch", severity="error") == 1
+
+
+def test_codes_that_no_check_has_make_few_series() -> None:
+    """A sandbox process that an upload has taken over may return any text as a code."""
+    metrics = Metrics(None)
+    for number in range(1000):
+        metrics.upload([Finding(f"code_{number}", "body", "", "")])
+
+    found = samples(metrics.exposition().decode())
+    series = {
+        dict(labels)["code"]: value
+        for (name, labels), value in found.items()
+        if name == "customer_certificates_upload_findings_total"
+    }
+    assert len(series) <= 202
+    assert sum(series.values()) == 1000
 
 
 def test_counts_are_those_of_all_worker_processes(service: Service) -> None:

@@ -1,11 +1,14 @@
-"""How many statements a read takes with credentials."""
+"""How many statements a read takes with credentials, and a page of the console."""
 
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from ..credentials import bearer, make_token
+from customer_certificates.console import cookies
+from customer_certificates.models import Certificate
+
+from ..credentials import bearer, make_session, make_token
 from ..factories import an_upload
 from .conftest import Counter
 
@@ -39,3 +42,33 @@ def test_a_certificate_takes_two_statements_and_a_warm_list_one(
     listed = closed.simulate_get(path, headers=headers)
     assert len(statements(lambda: closed.simulate_get(path, headers=headers))) == 1
     assert closed.simulate_get(path, headers=headers).json == listed.json
+
+
+def test_a_page_of_certificates_takes_four_statements_for_any_number(
+    closed: TestClient, owner: int, engine: sa.Engine, statements: Counter
+) -> None:
+    """The session, the revision, the certificates, and how many terminators serve each."""
+    operator = bearer(make_token(engine, "operator"))
+    closed.simulate_post(f"/users/{owner}/certificates", json=an_upload(), headers=operator)
+    cookie = {"Cookie": f"{cookies.NAME}={make_session(engine, user_id=owner)}"}
+    page = f"/console/users/{owner}/certificates"
+    _show(closed, page, cookie)
+    assert len(statements(lambda: _show(closed, page, cookie))) == 3
+    columns = ", ".join(one.name for one in Certificate.__table__.c if one.name != "id")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO certificates ({columns}) WITH RECURSIVE numbers (n) AS (SELECT 1"
+            " UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000)"
+            f" SELECT {columns} FROM certificates, numbers"
+        )
+
+    # Another page than before: no cache has it.
+    assert len(statements(lambda: _show(closed, f"{page}?after=100", cookie))) == 4
+    shown = _show(closed, f"{page}?after=100", cookie)
+    assert shown.count('data-label="Hostnames"') == 50
+
+
+def _show(client: TestClient, page: str, cookie: dict[str, str]) -> str:
+    answer = client.simulate_get(page, headers=cookie)
+    assert answer.status_code == 200, answer.text
+    return answer.text

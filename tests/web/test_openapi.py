@@ -14,7 +14,7 @@ from falcon.testing import TestClient
 from customer_certificates.app import description
 from customer_certificates.services.events.log import EVENT_TYPES
 from customer_certificates.services.events.views import EventView
-from customer_certificates.web.openapi import plain_template
+from customer_certificates.web.api_description.openapi import plain_template
 
 from ..conftest import Backend
 from ..credentials import bearer, make_token

@@ -21,6 +21,7 @@ from ..services.challenges.rounds import ChallengeRounds
 from ..services.email.expiry_notices import ExpiryNoticeEmails
 from ..services.email.verification_links import VerificationEmails
 from ..services.expiry.notifier import Expiry
+from ..services.fleet.gauges import FleetGauges
 from ..services.hostnames.notice_delivery import HostnameNoticeDelivery
 from ..services.job_lock import JobLock
 from ..services.keys.erasure import KeyErasure
@@ -34,9 +35,9 @@ from ..services.webhooks.sender import WebhookSender
 from ..services.webhooks.stuck_deliveries import StuckDeliveries
 from .scheduler import Job, run_every_second, run_jobs
 
-# Connections for the dispatcher, jobs, cutovers, verification emails, erasures and challenges, and
-# one spare.
-_DATABASE_CONNECTIONS = 10
+# Connections for the dispatcher, jobs, cutovers, gauges, verification emails, erasures and
+# challenges, and one spare.
+_DATABASE_CONNECTIONS = 11
 _PARENT_CHECK_SECONDS = 1.0
 
 
@@ -109,6 +110,7 @@ def _jobs(services: Services, verification: VerificationEmails | None) -> list[J
             "release stuck deliveries", timedelta(minutes=1), StuckDeliveries(database, now).release
         ),
         Job("send hostname notices", timedelta(seconds=10), notices.run),
+        Job("add to summary counters", timedelta(seconds=10), services.summary_counters.fold),
         Job("purge idempotent responses", timedelta(hours=1), services.idempotency.purge),
         Job("purge rate counts", timedelta(hours=1), RateCounts(database, now).purge),
         Job("purge console sessions", timedelta(hours=1), services.console_sessions.purge),
@@ -137,6 +139,7 @@ def _prompt_jobs(
     jobs: list[tuple[str, Callable[[], int]]] = [
         ("cutovers", cutovers.run),
         ("challenges", challenges.run),
+        ("gauges", FleetGauges(database, services.metrics.fleet, services.now).run),
     ]
     if verification:
         jobs.append(("verification email", verification.run))

@@ -9,6 +9,7 @@ import typer
 from ..server.hardening import forbid_dumps
 from ..terminal import say, show
 from .certificates import import_certificates, inspect_files, list_expiring
+from .fleet import find
 from .keys import app as key_commands
 from .maintenance import audit, purge
 from .settings import configured
@@ -96,7 +97,8 @@ app.add_typer(audit, name="audit")
 app.add_typer(key_commands, name="keys", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 app.command("import", no_args_is_help=True)(import_certificates)
-app.command("expiring", no_args_is_help=True)(list_expiring)
+app.command("expiring")(list_expiring)
+app.command(no_args_is_help=True)(find)
 app.command("inspect", no_args_is_help=True)(inspect_files)
 app.command(no_args_is_help=True)(sync)
 app.command(no_args_is_help=True)(probe)

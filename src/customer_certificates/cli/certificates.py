@@ -1,14 +1,17 @@
 """The client commands for certificates. Each imports its dependencies when it runs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .option_groups import with_option_groups
 from .options import AsJson, ServiceOptions, existing_file
+
+if TYPE_CHECKING:
+    from ..client.importing.upload import UploadOptions
 
 _Passphrases = Annotated[
     Path | None,
@@ -36,6 +39,21 @@ class _ImportOptions:
             help="Renew in place: replace the stored certificate for the same hostnames.",
         ),
     ] = False
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A label for every certificate. Can be repeated."),
+    ] = None
+
+    def to_upload(self) -> "UploadOptions":
+        """Returns the options of the import. Raises BadParameter."""
+        from ..client.importing.upload import UploadOptions
+
+        labels = tuple(self.label or ())
+        for label in labels:
+            if "=" not in label:
+                detail = f"{label!r} is not a label. Use a value like env=production."
+                raise typer.BadParameter(detail, param_hint="--label")
+        return UploadOptions(self.dry_run, self.activate, self.replace, labels)
 
 
 @with_option_groups
@@ -58,24 +76,30 @@ def import_certificates(
     Exits with 1 if anything failed or, with --dry-run, would fail.
     """
     from ..client.importing.command import run
-    from ..client.importing.upload import UploadOptions
 
     server = connection.to_server(with_keys=True)
     now, passphrases = datetime.now(UTC), _read_passphrases(passphrase_file)
-    upload = UploadOptions(**asdict(options))
+    upload = options.to_upload()
     raise typer.Exit(run(paths, passphrases, now, server, user, upload, as_json=as_json))
 
 
 @with_option_groups
 def list_expiring(
-    user: _User,
     connection: ServiceOptions,
+    user: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ID", min=1, help="List only the certificates of the user with this ID."
+        ),
+    ] = None,
     within: Annotated[
         str, typer.Option(metavar="DAYS", help="List certificates that expire in this many days.")
     ] = "30d",
     as_json: AsJson = False,
 ) -> None:
-    """List active certificates that expire soon or have expired.
+    """List active certificates that expire soon or have expired, of all users or of one.
+
+    Without --user, the token must be an operator's.
 
     Exits with 1 if one of them has no replacement for its hostnames. Exits with 2 if the request to
     the service fails.

@@ -108,10 +108,11 @@ def export(
 
 
 def purge() -> None:
-    """Purge old idempotency records and rate counts, and correct the quota counters."""
+    """Purge old idempotency records and rate counts, and correct counters."""
     from ..maintenance.records import purge as run
 
     with configured() as config:
         purged = run(config)
     show(f"Purged idempotency records: {purged.responses}.")
     show(f"Corrected quota counters: {purged.counters}.")
+    show(f"Corrected summary counters: {purged.summary_counters}.")

@@ -10,17 +10,20 @@ from rich.text import Text
 from ..terminal import show_json
 from .api.client import Api
 from .api.connection import Server
-from .api.responses import Expiring, Refused, Unreachable
+from .api.fleet import FleetApi
+from .api.responses import Expiring, ExpiringOfUser, Refused, Unreachable
 from .text import console, counted, day, first_of, print_error
 
 _SOON_DAYS = 7
 
 
-def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool) -> int:
-    """Returns the exit code: 1 if hostnames lose their certificate, 2 if the request fails."""
+def run(now: datetime, days: int, server: Server, user_id: int | None, *, as_json: bool) -> int:
+    """Returns the exit code: 1 if hostnames lose their certificate, 2 if the request fails.
+
+    Without `user_id`, lists the certificates of all users.
+    """
     try:
-        with Api(server, user_id) as api:
-            found = api.expiring(days)
+        found = _expiring(server, user_id, days)
     except (Refused, Unreachable) as error:
         print_error(str(error))
         return 2
@@ -38,14 +41,26 @@ def run(now: datetime, days: int, server: Server, user_id: int, *, as_json: bool
     return int(uncovered > 0)
 
 
+def _expiring(server: Server, user_id: int | None, days: int) -> Sequence[Expiring]:
+    if user_id is None:
+        with FleetApi(server) as fleet:
+            return fleet.expiring(days)
+    with Api(server, user_id) as api:
+        return api.expiring(days)
+
+
 def _table(found: Sequence[Expiring], now: datetime) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    if isinstance(found[0], ExpiringOfUser):
+        table.add_column("user", justify="right", no_wrap=True)
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("hostnames", overflow="fold")
     table.add_column("expires", no_wrap=True)
     table.add_column("replacement", no_wrap=True)
     for certificate in found:
+        user = [str(certificate.user_id)] if isinstance(certificate, ExpiringOfUser) else []
         table.add_row(
+            *user,
             str(certificate.id),
             Text(first_of(certificate.hostnames)),
             Text(day(certificate.not_after, now), _style(certificate, now)),

@@ -83,8 +83,8 @@ class ConsoleAccess:
             form = forms.read(req)
             self._require_csrf_token(req, form)
             req.context.form = form
-            if hasattr(resource, "on_get"):
-                req.context.page_of_form = resource
+        if hasattr(resource, "on_get") and (req.method == "POST" or req.params):
+            req.context.page_of_form = resource
 
     def _identify(
         self, req: Request, resp: Response, permission: Permission, params: dict[str, Any]

@@ -1,7 +1,9 @@
 """Reads forms."""
 
+import re
 from collections.abc import Iterator, Mapping
 from io import BytesIO
+from typing import cast
 from urllib.parse import parse_qsl
 
 import falcon
@@ -61,6 +63,38 @@ def read(req: Request) -> Form:
     if media_type == _URL_ENCODED or not body:
         return Form(_url_encoded(body), {})
     raise UnsupportedMediaType("The body is no form. Use the console in a browser.")
+
+
+def query(req: Request) -> request_parsing.Query:
+    """Returns the query parameters of a search. Fields that were left empty do not count."""
+    params = params_of(req)
+    sent = dict(params)
+    params.clear()
+    for name, value in sent.items():
+        text = value.strip() if isinstance(value, str) else value
+        if text:
+            params[name] = text
+    return request_parsing.Query(req)
+
+
+def params_of(req: Request) -> dict[str, str | list[str]]:
+    """Returns the query parameters, which may be changed."""
+    return cast("dict[str, str | list[str]]", req.params)
+
+
+def number(text: str) -> int | str | None:
+    """Returns a number for a field of a struct, None for an empty text.
+
+    A text that is no number is returned, so that the struct refuses it.
+    """
+    text = text.strip()
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text, re.ASCII) else text or None
+
+
+def labels(text: str) -> dict[str, str]:
+    """Returns labels from lines like `env=production`, for a field of a struct."""
+    lines = [line.strip().partition("=") for line in text.splitlines() if line.strip()]
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
 def parse(fields: Mapping[str, object], kind: type[request_parsing.T]) -> request_parsing.T:

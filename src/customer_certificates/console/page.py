@@ -46,7 +46,7 @@ def send(req: Request, resp: Response, template: str, values: Mapping[str, Any])
             "mode": context.get("mode"),
             "csrf": context.get("csrf"),
             "path": req.path,
-            "query": req.params,
+            "query": context.get("query", req.params),
             "refusal": context.get("refusal"),
             "form": context.get("form") or forms.EMPTY,
             "request_id": context.request_id,

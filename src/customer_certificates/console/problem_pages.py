@@ -6,8 +6,9 @@ from typing import Any
 import falcon
 from falcon import Request, Response
 
-from ..errors import Refusal
+from ..errors import Invalid, Refusal
 from ..web.problems import STATUSES, phrase
+from . import forms
 from .access import SignInRequired
 from .page import redirect, send
 
@@ -15,14 +16,19 @@ _log = logging.getLogger(__name__)
 
 
 def refuse(req: Request, resp: Response, refusal: Refusal, params: dict[str, Any]) -> None:
-    """Shows the page of the form again, or an error page."""
+    """Shows the page of the form or of the search again, or an error page."""
     status = STATUSES[type(refusal)]
     if refusal.retry_after is not None:
         resp.set_header("Retry-After", str(refusal.retry_after))
     page = req.context.get("page_of_form")
     req.context.page_of_form = None
     req.context.refusal = refusal
-    if page is None:
+    is_search = req.method == "GET"
+    if is_search and isinstance(refusal, Invalid):
+        # The page again without the search, whose fields keep their values.
+        req.context.query = dict(req.params)
+        forms.params_of(req).clear()
+    if page is None or (is_search and not isinstance(refusal, Invalid)):
         _answer(req, resp, status, refusal)
         return
     try:

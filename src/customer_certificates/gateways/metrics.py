@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +14,22 @@ from prometheus_client import (
     Histogram,
     generate_latest,
     start_http_server,
+    values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from .. import __version__
+from ..errors import Finding
+from .fleet_metrics import PREFIX, FleetMetrics
 from .loop import Threads
 
 GaugeMode = Literal["livesum", "livemax"]
 
 # Reads the files of all processes.
 _THREADS = Threads("metrics", 1)
-_PREFIX = "customer_certificates_"
+# The codes of findings come from sandbox processes, which an upload may have taken over.
+_MOST_CODES = 200
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -42,16 +47,16 @@ class Metrics:
             _forget_dead_workers(folder)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(_PREFIX + name, text, labels, registry=registry)
+            return Counter(PREFIX + name, text, labels, registry=registry)
 
         def gauge(name: str, text: str, *labels: str, mode: GaugeMode = "livesum") -> Gauge:
-            return Gauge(_PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)
+            return Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)
 
         def histogram(
             name: str, text: str, *labels: str, longer: Sequence[float] = ()
         ) -> Histogram:
             buckets = (*_BUCKETS, *longer)
-            return Histogram(_PREFIX + name, text, labels, registry=registry, buckets=buckets)
+            return Histogram(PREFIX + name, text, labels, registry=registry, buckets=buckets)
 
         # From live workers only: after a reload, an earlier version disappears with its workers.
         gauge(
@@ -86,6 +91,20 @@ class Metrics:
             "Sandbox processes that ended and were replaced, by reason.",
             "reason",
         )
+        # An alarm about an increase would miss a series that begins with 1.
+        for reason in ("cpu", "memory", "crash", "timeout", "killed"):
+            self._ended_sandboxes.labels(reason)
+        self._quota_refusals = counter(
+            "quota_refusals", "Requests that were rejected because of a user's quota.", "quota"
+        )
+        self._findings = counter(
+            "upload_findings",
+            "Uploads with a finding, whether they were stored or rejected.",
+            "code",
+            "severity",
+        )
+        self._findings.labels("examination_failed", "error")
+        self._codes: set[tuple[str, str]] = set()
         self.feed_waiting = gauge("feed_waiting", "Requests to the feed that wait for a change.")
         self.password_queue = gauge(
             "password_hashing", "Passwords that are being hashed or wait in the queue."
@@ -156,6 +175,26 @@ class Metrics:
         """Counts a request that was rejected because of load."""
         self._rejected.inc()
 
+    def refusal(self, findings: Iterable[Finding]) -> None:
+        """Counts a request that was rejected with these findings, if a quota was the reason."""
+        for finding in findings:
+            if finding.code == "quota_exceeded":
+                self._quota_refusals.labels(finding.field).inc()
+
+    def upload(self, findings: Iterable[Finding]) -> None:
+        """Counts each code of an upload's findings once."""
+        for labels in {(finding.code, finding.severity) for finding in findings}:
+            if labels not in self._codes and len(self._codes) >= _MOST_CODES:
+                labels = ("other", labels[1])
+            else:
+                self._codes.add(labels)
+            self._findings.labels(*labels).inc()
+
+    @cached_property
+    def fleet(self) -> FleetMetrics:
+        """Returns the gauges that only a background worker sets, and so only it declares."""
+        return FleetMetrics(self._registry)
+
     def delivery(self, status: str, seconds: float) -> None:
         """Counts a delivery attempt with the resulting status and its duration."""
         self._deliveries.labels(status).inc()
@@ -175,6 +214,14 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))
         return generate_latest(registry)
+
+
+def write_to_folder() -> None:
+    """Makes metrics that are declared later write to the folder that the settings name.
+
+    The library decides this when it is imported, which may be before the folder exists.
+    """
+    values.ValueClass = values.MultiProcessValue()
 
 
 def _forget_dead_workers(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Purges old records, and recounts users' stored data."""
+"""Purges old records, and recounts users' stored data and the summary."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,15 @@ from ..services.rate_counts import RateCounts
 
 
 class Purged(NamedTuple):
-    """The numbers of purged idempotent responses and corrected usage counters."""
+    """The numbers of purged idempotent responses, and of corrected counters of each kind."""
 
     responses: int
     counters: int
+    summary_counters: int
 
 
 def purge(config: Config) -> Purged:
-    """Purges old idempotent responses, rate counts, console sessions and links. Recounts usage.
+    """Purges old responses, rate counts and sessions, and recounts usage and the summary.
 
     Raises SchemaError, Unavailable.
     """
@@ -26,4 +27,8 @@ def purge(config: Config) -> Purged:
         services.console_sessions.purge()
         services.console_links.purge()
         RateCounts(services.database, services.now).purge()
-        return Purged(services.idempotency.purge(), Usage(services.database).recount())
+        return Purged(
+            services.idempotency.purge(),
+            Usage(services.database).recount(),
+            services.summary_counters.recount(),
+        )

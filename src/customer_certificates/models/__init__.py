@@ -19,6 +19,7 @@ from .pem_text import stored_size
 from .private_key import PrivateKey
 from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
+from .summary import SummaryChange, SummaryDates, SummaryValue
 from .terminator import Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision

@@ -9,6 +9,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .base import LONG_AGO, Base, Time, child_of, new_id, partial_index
 from .pem_text import PemText
 
+# Conditions of partial indexes, which a statement must repeat to use the index.
+# PostgreSQL refuses to index a text of more than about 2,700 bytes.
+SHORT_ISSUER, MOST_ISSUER_CHARACTERS = "length(issuer) <= 500", 500
+SHORT_SERIAL, MOST_SERIAL_CHARACTERS = "length(serial) <= 160", 160
+# Most certificates are public, and nobody needs an index to find most certificates.
+NOT_PUBLIC = "trust <> 'public'"
+# No server may get the certificate at some time within its own dates.
+IMPAIRED = (
+    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
+    " OR serve_not_before > not_before)"
+)
+# A certificate that is not valid yet was not valid when it was stored.
+STARTS_LATER = "not_before > coalesce(updated_at, created_at)"
+
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
 AS_BODY = ""
 
@@ -104,7 +118,7 @@ class Certificate(Content, Base):
             where="active",
             sqlite_where="active = 1",
         ),
-        Index("ix_certificates_user_id_fingerprint_sha256", "user_id", "fingerprint_sha256"),
+        Index("ix_certificates_fingerprint_sha256_user_id", "fingerprint_sha256", "user_id"),
         Index("ix_certificates_user_id_not_after", "user_id", "not_after"),
         Index("ix_certificates_user_id_trust", "user_id", "trust", "id"),
         partial_index(
@@ -113,6 +127,25 @@ class Certificate(Content, Base):
         partial_index(
             "ix_certificates_activate_at", "activate_at", "id", where="activate_at IS NOT NULL"
         ),
+        # Searches over all users (services/fleet, docs/decisions/0042-fleet-search.md).
+        Index("ix_certificates_spki_sha256_id", "spki_sha256", "id"),
+        partial_index("ix_certificates_serial_id", "serial", "id", where=SHORT_SERIAL),
+        partial_index(
+            "ix_certificates_issuer_not_after_id", "issuer", "not_after", "id", where=SHORT_ISSUER
+        ),
+        Index("ix_certificates_not_after_id", "not_after", "id"),
+        partial_index(
+            "ix_certificates_not_after_id_active",
+            "not_after",
+            "id",
+            where="active",
+            sqlite_where="active = 1",
+        ),
+        partial_index("ix_certificates_not_before_id", "not_before", "id", where=STARTS_LATER),
+        partial_index(
+            "ix_certificates_trust_not_after_id", "trust", "not_after", "id", where=NOT_PUBLIC
+        ),
+        partial_index("ix_certificates_id_impaired", "id", where=IMPAIRED),
         # Certificates are stored inline (a page holds one or two rows): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )
@@ -134,4 +167,13 @@ class CertificateVersion(Content, Base):
     certificate_id: Mapped[int] = child_of("certificates.id")
     version: Mapped[int]
 
-    __table_args__ = (UniqueConstraint("certificate_id", "version"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("certificate_id", "version"),
+        # Incidents of a CA (services/fleet/incident_statements.py).
+        partial_index(
+            "ix_certificate_versions_issuer_not_after", "issuer", "not_after", where=SHORT_ISSUER
+        ),
+        Index(None, "spki_sha256"),
+        partial_index("ix_certificate_versions_serial", "serial", where=SHORT_SERIAL),
+        {"sqlite_autoincrement": True},
+    )

@@ -26,6 +26,9 @@ class HostnameChallenge(Base):
         UniqueConstraint("cname_label"),
         Index(None, "hostname"),
         partial_index(
+            "ix_hostname_challenges_contesting", "hostname", where="state = 'contesting'"
+        ),
+        partial_index(
             "ix_hostname_challenges_next_check_at",
             "next_check_at",
             where="next_check_at IS NOT NULL",

@@ -72,6 +72,7 @@ class HostnameClaim(Base):
     __table_args__ = (
         Index(None, "user_id", "hostname"),
         Index(None, "wildcard"),
+        partial_index("ix_hostname_claims_unproven", "hostname", where="proof = 'none'"),
         partial_index(
             "ix_hostname_claims_next_check_at", "next_check_at", where="next_check_at IS NOT NULL"
         ),

@@ -72,6 +72,16 @@ class Leaf(msgspec.Struct, frozen=True):
     signature_algorithm: Annotated[str, SIGNATURE_ALGORITHM]
 
 
+class ChainCertificate(msgspec.Struct, frozen=True):
+    """The visible fields of a certificate of a chain. Names are as in RFC 4514; times in UTC."""
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint_sha256: str
+
+
 class Intermediate(msgspec.Struct, frozen=True):
     """A CA certificate of a verified chain.
 

@@ -24,6 +24,7 @@ from .lint.leaf import check_leaf, is_for_servers
 from .pem.reader import CERTIFICATE_LABELS, Block, read_pem
 from .servability import check_servable, leaf_fault, needed_of
 from .submission import (
+    ChainCertificate,
     ChainResult,
     Intermediate,
     SentChain,
@@ -54,6 +55,12 @@ class Completion(msgspec.Struct, frozen=True, array_like=True, tag=True):
     known: tuple[bytes, ...]
 
 
+class Description(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Certificates in PEM whose visible fields are asked for."""
+
+    certificates_pem: str
+
+
 class Validator:
     """Validates encoded requests, as a sandbox process receives them."""
 
@@ -66,8 +73,10 @@ class Validator:
         self._roots = Roots.from_pem(roots_pem, proving_pem)
 
     def __call__(self, request: bytes) -> bytes:
-        """Returns the encoded result for an encoded Request or Completion."""
+        """Returns the encoded result for an encoded Request, Completion or Description."""
         decoded = _requests.decode(request)
+        if isinstance(decoded, Description):
+            return encode(describe(decoded.certificates_pem))
         if isinstance(decoded, Request):
             return encode(validate(decoded.submission, decoded.now, self._roots))
         return encode(complete_chain(decoded.sent, decoded.known, decoded.now, self._roots))
@@ -94,8 +103,9 @@ def _revealed(secret: object) -> bytes:
 
 
 encode = msgspec.msgpack.Encoder(enc_hook=_revealed).encode
-_requests = msgspec.msgpack.Decoder(Request | Completion)
+_requests = msgspec.msgpack.Decoder(Request | Completion | Description)
 decode = msgspec.msgpack.Decoder(ValidationResult, dec_hook=lambda _, key: Secret(key)).decode
+decode_description = msgspec.msgpack.Decoder(list[ChainCertificate]).decode
 _decode_chain = msgspec.msgpack.Decoder(ChainResult).decode
 
 
@@ -146,6 +156,12 @@ def complete_chain(
     stored = _readable((der, "chain", 0) for der in known)
     chain = completion.build(leaf, others, stored, roots, now)
     return _chain_result(leaf, sent, chain, now, roots)
+
+
+def describe(certificates_pem: str) -> list[ChainCertificate]:
+    """Returns the visible fields of the certificates in a text, in their order. Never raises."""
+    found, _ = _certificates(read_pem(certificates_pem, "body").blocks, "body")
+    return [certificates.chain_view(certificate) for certificate in found]
 
 
 def completed(result: ValidationResult, answer: bytes) -> ValidationResult:

@@ -1,10 +1,9 @@
 """/users/{user_id}/certificates and its subpaths"""
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from ..errors import Conflict, Invalid, NotFound, PreconditionFailed
 from ..field_docs import doc
@@ -32,6 +31,7 @@ from ..services.certificates.views import (
 from ..services.etags import encode
 from ..services.idempotency import Reply
 from ..web import etags, pagination, request_parsing, responses
+from ..web.filters import EXPIRES_BEFORE, FINGERPRINT, HOSTNAME, STATUS, TRUST, hostname_of
 from ..web.operations import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -51,37 +51,6 @@ _ACTIVE = Parameter(
     "Return only active (true) or only inactive (false) certificates. Default: both.",
     {"type": "string", "enum": ["true", "false"]},
 )
-_HOSTNAME = Parameter(
-    "hostname",
-    "Return only certificates for this DNS name or IP address, or for a wildcard that covers it.",
-    {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 253,
-        "pattern": r"^[^\x00]*$",
-        "examples": ["www.example.com"],
-    },
-)
-_EXPIRES_BEFORE = Parameter(
-    "expires_before",
-    "Return only certificates that expire before this time (RFC 3339).",
-    {"type": "string", "format": "date-time", "examples": ["2026-12-24T00:00:00Z"]},
-)
-_STATUS = Parameter(
-    "status",
-    "Return only certificates with this status.",
-    {"type": "string", "enum": list(get_args(Status))},
-)
-_FINGERPRINT = Parameter(
-    "fingerprint",
-    "Return only the certificate with this SHA-256 fingerprint (hexadecimal, colons optional).",
-    {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"},
-)
-_TRUST = Parameter(
-    "trust",
-    "Return only certificates with this trust level.",
-    {"type": "string", "enum": list(get_args(Trust))},
-)
 _REPLACES = Parameter(
     "replaces",
     "The id of the certificate to replace, if any.",
@@ -92,8 +61,6 @@ _ALLOW_LOST = Parameter(
     "Delete the certificate even if a TLS terminator then has no certificate for a hostname.",
     {"type": "string", "enum": ["true", "false"]},
 )
-_Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00]*$")]
-_Fingerprint = Annotated[str, Meta(pattern=_FINGERPRINT.schema["pattern"])]
 
 
 class Activated(msgspec.Struct):
@@ -134,11 +101,11 @@ class CertificatesResource(AnswersHead):
         {200: Answer("Certificates by id.", list[CertificateView], headers=("Link",))},
         parameters=[
             _ACTIVE,
-            _HOSTNAME,
-            _EXPIRES_BEFORE,
-            _STATUS,
-            _FINGERPRINT,
-            _TRUST,
+            HOSTNAME,
+            EXPIRES_BEFORE,
+            STATUS,
+            FINGERPRINT,
+            TRUST,
             LABEL,
             LIMIT,
             AFTER,
@@ -151,10 +118,10 @@ class CertificatesResource(AnswersHead):
         query = request_parsing.Query(req)
         criteria = CertificateFilter(
             query.flag("active"),
-            query.text("hostname", _Name, "a hostname", "www.example.com"),
+            hostname_of(query),
             query.time("expires_before"),
             query.choice("status", Status),
-            _digits(query.text("fingerprint", _Fingerprint, "a SHA-256 in hexadecimal", "5d" * 32)),
+            query.sha256("fingerprint"),
             query.choice("trust", Trust),
             *pagination.slice_of(query),
             query.labels(),
@@ -299,8 +266,3 @@ class ActiveResource(Resource[Certificates]):
 
 def _uploaded(view: UploadView) -> Reply:
     return Reply(201, encode(view), certificate_path(view.user_id, view.id))
-
-
-def _digits(fingerprint: str | None) -> str | None:
-    """Returns the fingerprint in its stored form: lower case, without colons."""
-    return fingerprint and fingerprint.replace(":", "").lower()

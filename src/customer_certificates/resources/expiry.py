@@ -8,14 +8,9 @@ from ..errors import Invalid, NotFound, PreconditionFailed
 from ..services.access.permissions import WHOLE_USER, users
 from ..services.expiry.upcoming import Expiring, ExpiringView, ExpirySettings
 from ..web import etags, pagination, request_parsing, responses
-from ..web.operations import IF_NONE_MATCH, PAGE, WRITE, Answer, Parameter, operation
+from ..web.filters import AFTER_CURSOR, WITHIN
+from ..web.operations import IF_NONE_MATCH, LIMIT, WRITE, Answer, operation
 from ..web.resource import Resource
-
-_WITHIN = Parameter(
-    "within",
-    "Return certificates that expire within this many days or have expired. Default: 30d.",
-    {"type": "string", "pattern": "^[0-9]{1,4}d$", "examples": ["30d"]},
-)
 
 
 class ExpiringResource(Resource[Expiring]):
@@ -30,13 +25,13 @@ class ExpiringResource(Resource[Expiring]):
                 headers=("Link",),
             )
         },
-        parameters=[_WITHIN, *PAGE, IF_NONE_MATCH],
+        parameters=[WITHIN, LIMIT, AFTER_CURSOR, IF_NONE_MATCH],
         refusals=[Invalid, NotFound],
         allow=users("certificates:read"),
     )
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = request_parsing.Query(req)
-        after, limit = pagination.slice_of(query)
+        after, limit = pagination.slice_by_cursor(query)
         within = timedelta(days=query.days("within", 30))
         query.check()
         page = self._service.page(user_id, within, after, limit)

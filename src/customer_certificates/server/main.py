@@ -23,6 +23,7 @@ import msgspec
 import uvloop
 
 from ..config import Config, share_metrics
+from ..gateways.metrics import write_to_folder
 from ..gateways.sandbox.fork_server import prepare_to_fork
 from ..terminal import note, say
 from ..web.request_parsing import LARGEST_BODY_BYTES
@@ -80,9 +81,10 @@ def serve(config: Config) -> None:
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
-    """Provides a folder for the workers' metrics. Enter it before metrics are imported."""
+    """Provides a folder for the workers' metrics. Enter it before metrics are declared."""
     with TemporaryDirectory(prefix="customer-certificates-", ignore_cleanup_errors=True) as folder:
         share_metrics(Path(folder))
+        write_to_folder()
         yield
 
 

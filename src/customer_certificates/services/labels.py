@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement, and_, exists
 
 from ..errors import Forbidden
 from ..field_docs import doc
@@ -63,8 +63,13 @@ def has_label(kind: Any, number: int, of_owner: ColumnElement[bool]) -> ColumnEl
 
     `kind` is the table of labels, and `of_owner` selects the rows of the owner.
     """
+    return exists().where(of_owner, is_label(kind, number))
+
+
+def is_label(kind: Any, number: int) -> ColumnElement[bool]:
+    """Returns whether a row of `kind` is the label of the parameters with this number."""
     name, value = text_param(f"label_name_{number}"), text_param(f"label_value_{number}")
-    return exists().where(of_owner, kind.name == name, kind.value == value)
+    return and_(kind.name == name, kind.value == value)
 
 
 def label_values(conditions: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from falcon import Request, Response
 
 from ..services.etags import encode
-from ..services.pages import Page
+from ..services.pages import Cursor, Page, cursor_of
 from .request_parsing import Query
 
 _DEFAULT_LIMIT = 100
@@ -36,6 +36,12 @@ def slice_of(query: Query) -> Slice:
     )
 
 
+def slice_by_cursor(query: Query) -> tuple[Cursor | None, int]:
+    """Returns the cursor before the page, and the maximum number of items."""
+    after = query.parsed("after", cursor_of, "a cursor from a Link header", "1798016400000000_1")
+    return after, query.whole("limit", _DEFAULT_LIMIT, 1, _LARGEST_LIMIT)
+
+
 def slice_by_hostname(query: Query) -> tuple[str, int]:
     """Returns the hostname before the page and the maximum number of items."""
     after = query.hostname("after") if query.has("after") else ""
@@ -48,7 +54,7 @@ def send(req: Request, resp: Response, page: Page[Any]) -> None:
     resp.data = encode(page.items)
 
 
-def link_next(req: Request, resp: Response, next_after: int | str | None) -> None:
+def link_next(req: Request, resp: Response, next_after: int | str | Cursor | None) -> None:
     """Sets the Link header (RFC 8288) if there are more items."""
     if next_after is not None:
         params = {**req.params, "after": str(next_after)}

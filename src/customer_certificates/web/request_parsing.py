@@ -1,7 +1,7 @@
 """Parses bodies and query parameters into typed values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
@@ -12,13 +12,17 @@ from msgspec import NODEFAULT, Meta
 
 from ..errors import MOST_FINDINGS, Finding, Invalid, Malformed, TooLarge
 from ..known_names import did_you_mean, shown
+from ..models.certificate import MOST_SERIAL_CHARACTERS
 from ..pki.names.hostnames import normalise
 from ..services.labels import CONDITION, MOST_CONDITIONS
 from .field_messages import example_hint, field_finding, received
 
 LARGEST_BODY_BYTES = 256 * 1024
 LARGEST_ID = 2**63 - 1
+SHA256 = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"
+SERIAL = r"^-?(0[xX])?[0-9A-Fa-f]+(:[0-9A-Fa-f]+)*$(?!\n)"
 T = TypeVar("T", bound=msgspec.Struct)
+V = TypeVar("V")
 _Time = Annotated[datetime, Meta(tz=True)]
 
 
@@ -129,6 +133,50 @@ class Query:
             return None
         return text
 
+    def parsed(
+        self, name: str, parse: Callable[[str], V | None], requirement: str, example: str
+    ) -> V | None:
+        """Returns the result of `parse`, which is None for an invalid text, or None.
+
+        The error message contains `requirement` and `example`.
+        """
+        text = self._text(name)
+        value = None if text is None else parse(text)
+        if text is not None and value is None:
+            self._reject(name, requirement, example)
+        return value
+
+    def sha256(self, name: str) -> str | None:
+        """Returns a SHA-256 in lower-case hexadecimal digits, sent with or without colons."""
+        return self.parsed(name, _sha256, "a SHA-256 in hexadecimal", "5d" * 32)
+
+    def serials(self, name: str, most: int) -> tuple[str, ...]:
+        """Returns up to `most` serial numbers, sent with commas between them, as stored."""
+
+        def parse(text: str) -> tuple[str, ...] | None:
+            serials = [_serial(part.strip()) for part in text.split(",")]
+            if len(serials) > most or None in serials:
+                return None
+            return tuple(filter(None, dict.fromkeys(serials)))
+
+        requirement = f"1 to {most} serial numbers in hexadecimal, with commas between them"
+        return self.parsed(name, parse, requirement, "4aa1b2c3d4e5f607,0123ab") or ()
+
+    def require_one(self, *names: str) -> None:
+        """Adds a finding unless exactly one of the parameters was sent."""
+        sent = [name for name in names if self.has(name)]
+        either = f"{', '.join(names[:-1])} or {names[-1]}"
+        if not sent:
+            detail = f"None of {either} was sent."
+            self._add_finding("required", names[0], detail, f"Send {either}.")
+        elif len(sent) > 1:
+            detail = f"{' and '.join(sent)} exclude each other."
+            self._add_finding("invalid_parameter", sent[-1], detail, "Send only one of them.")
+
+    def serial(self, name: str) -> str | None:
+        """Returns a serial number as it is stored: lower-case hexadecimal, no leading zeros."""
+        return self.parsed(name, _serial, "a serial number in hexadecimal", "4aa1b2c3d4e5f607")
+
     def hostname(self, name: str) -> str:
         """Returns a required hostname or IP address, normalized."""
         text = self._text(name)
@@ -180,6 +228,17 @@ class Query:
 
     def _add_finding(self, code: str, name: str, detail: str, hint: str) -> None:
         self._findings.append(Finding(code, name, detail, hint))
+
+
+def _sha256(text: str) -> str | None:
+    return text.replace(":", "").lower() if re.fullmatch(SHA256, text) else None
+
+
+def _serial(text: str) -> str | None:
+    if len(text) > MOST_SERIAL_CHARACTERS or not re.fullmatch(SERIAL, text):
+        return None
+    digits = text.lower().replace(":", "").removeprefix("-").removeprefix("0x").lstrip("0") or "0"
+    return f"-{digits}" if text.startswith("-") else digits
 
 
 @cache

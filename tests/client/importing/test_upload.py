@@ -38,7 +38,7 @@ def candidates(tmp_path: Path) -> tuple[Candidate, ...]:
     return collect([tmp_path], [], NOW).candidates
 
 
-def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: bool) -> list[Result]:
+def upload(stub: Stub, candidates: tuple[Candidate, ...], **options: Any) -> list[Result]:
     with Api(Server(stub.url), 1) as api:
         return list(upload_all(api, candidates, UploadOptions(**options)))
 
@@ -183,7 +183,7 @@ class Imports:
         return int(self.http.post("/users", json=a_user()).json()["id"])
 
     def __call__(
-        self, path: Path, *, user: int | None = None, server: str | None = None, **options: bool
+        self, path: Path, *, user: int | None = None, server: str | None = None, **options: Any
     ) -> tuple[int, list[str]]:
         """Returns the exit code and the printed lines."""
         code = command.run(
@@ -232,6 +232,21 @@ def test_a_dry_run_uploads_nothing(imports: Imports, tmp_path: Path) -> None:
     assert (code, imports.list()) == (0, []), lines
     assert lines[-1] == "1 would be uploaded with errors."
     assert any(line.startswith("  error  ") for line in lines)
+
+
+@pytest.mark.one_backend
+def test_an_import_sets_labels(imports: Imports, tmp_path: Path) -> None:
+    write(tmp_path, {"www.pem": WWW.pem + WWW.chain + WWW.key_pem})
+    words = f"import {tmp_path} --user {imports.user} --server {imports.url}"
+
+    wrong = run(f"{words} --label production", {})
+    labels = "--label env=production --label team=a"
+    dry, done = (run(f"{words} {labels} {option}", {}) for option in ("--dry-run", "--activate"))
+
+    assert (wrong.returncode, dry.returncode, done.returncode) == (2, 0, 0), done.stdout
+    assert "is not a label" in wrong.stderr
+    (stored,) = imports.list()
+    assert stored["labels"] == {"env": "production", "team": "a"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from customer_certificates.client.sync import command as syncing
 from customer_certificates.client.sync.command import SyncOptions
 
 from ...agents import RunningAgent, typed
+from ...monitoring import OF_AGENTS, names_in
 from ...pki.authority import NOW, a_leaf, ec_key, issue, rsa_key
 from .feed_stub import Entry, FeedStub, a_feed, entry
 
@@ -467,6 +468,7 @@ def test_an_agent_follows_the_feed_until_it_is_stopped(tmp_path: Path, feed: Fee
         found = agent.wait_for(lambda status: status.served == 2 and status.is_current)
         assert (found.terminator, found.certificates, found.hostnames) == ("edge-1", 2, 2)
         assert "customer_certificates_sync_served 2.0" in metrics.read_text()
+        assert names_in(metrics.read_text()) >= OF_AGENTS
     finally:
         assert agent.stop() == 0
     said = agent.log.read_text()

@@ -66,7 +66,7 @@ def parts(
     database: Database, revisions: Revisions, children: SandboxPool, master_keys: MasterKeys
 ) -> Iterator[CertificateParts]:
     intermediates = Intermediates(database)
-    validation = Validation(children, intermediates, lambda: NOW, enforce=False)
+    validation = Validation(children, intermediates, lambda: NOW, Metrics(None), enforce=False)
     hostnames = hostnames_on(database, lambda: NOW)
     audit = Audit(database, lambda: NOW)
     data_keys = DataKeys(database, master_keys, lambda: NOW)
@@ -403,7 +403,7 @@ def test_no_id_is_used_twice(certificates: Certificates, engine: sa.Engine) -> N
         ({"active": True}, "ix_certificates_user_id_id_active "),
         ({"status": "expired"}, "ix_certificates_user_id"),
         ({"expires_before": NOW}, "ix_certificates_user_id_not_after "),
-        ({"fingerprint": "0" * 64}, "ix_certificates_user_id_fingerprint_sha256 "),
+        ({"fingerprint": "0" * 64}, "ix_certificates_fingerprint_sha256_user_id "),
         ({"trust": "public"}, "ix_certificates_user_id_trust "),
         ({"hostname": "www.example.com"}, "sqlite_autoindex_certificate_hostnames_1 "),
         ({"hostname": "a.example", "trust": "public"}, "ix_certificates_user_id"),

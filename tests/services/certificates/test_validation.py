@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from customer_certificates.errors import Invalid, Unavailable
 from customer_certificates.gateways.database import Database
+from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.gateways.sandbox.pool import ResourceLimitExceeded
 from customer_certificates.models import Intermediate
 from customer_certificates.pki.chain.verification import name_hash
@@ -39,7 +40,9 @@ class Ending:
 
 def validation(database: Database, ending: Exception, *, enforce: bool = False) -> Validation:
     children: Any = Ending(ending)
-    return Validation(children, Intermediates(database), lambda: NOW, enforce=enforce)
+    return Validation(
+        children, Intermediates(database), lambda: NOW, Metrics(None), enforce=enforce
+    )
 
 
 class Recording:
@@ -113,9 +116,9 @@ def test_only_certificates_are_sent_again_to_complete_a_chain(
     submission = Submission(f"Some text\n{text}", private_key=key, passphrase="open sesame")
     sandbox: Any = Recording(an_authority("Root", "Root").public_bytes(Encoding.PEM).decode())
 
-    result = Validation(sandbox, Intermediates(database), lambda: ISSUED, enforce=False).validate(
-        1, submission
-    )
+    result = Validation(
+        sandbox, Intermediates(database), lambda: ISSUED, Metrics(None), enforce=False
+    ).validate(1, submission)
 
     first, *others = sandbox.requests
     assert len(others) == 2

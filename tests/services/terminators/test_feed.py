@@ -3,7 +3,7 @@
 from falcon.testing import TestClient
 
 from customer_certificates.services.events.log import EVENT_TYPES
-from customer_certificates.services.terminators.feed import OF_ACTIVE, WITHDRAWN
+from customer_certificates.services.terminators.feed_head import OF_ACTIVE, WITHDRAWN
 
 from ..conftest import Counter
 

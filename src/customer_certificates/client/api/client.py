@@ -1,46 +1,26 @@
-"""The service's API for certificates. Retries requests if a retry is safe."""
+"""The service's API for the certificates of one user."""
 
-import random
-import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from types import NoneType
-from typing import Any, Self, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from ...pki.selection import key_type_of
-from .connection import Connection, Server
+from .connection import Server
 from .responses import Expiring, Lost, Refused, Stored, Unreachable, ValidatedUpload
-
-T = TypeVar("T")
+from .retries import PAGE, RetryingClient
 
 AT_ONCE = 8
-_ATTEMPTS = 5
-_PAGE = 1000
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 30.0
 
 
-class Api:
+class Api(RetryingClient):
     """The certificates of one user. Safe to use from several threads."""
 
     def __init__(self, server: Server, user_id: int) -> None:
+        super().__init__(server, AT_ONCE)
         self._user = f"/users/{user_id}"
         self._certificates = f"{self._user}/certificates"
-        self._stopped = threading.Event()
-        self._reason = ""
-        self._connection = Connection(server, AT_ONCE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def stop(self, reason: str) -> None:
-        """Makes every later request, and every wait for a retry, fail with `reason`."""
-        self._reason = self._reason or reason
-        self._stopped.set()
 
     def require_user(self) -> None:
         """Raises Unreachable if the service is down, or Refused without such a user.
@@ -71,7 +51,7 @@ class Api:
         if not hostnames:
             return None
         name = quote(min(hostnames), safe="")
-        path = f"{self._certificates}?hostname={name}&limit={_PAGE}&after="
+        path = f"{self._certificates}?hostname={name}&limit={PAGE}&after="
         found: list[Stored] = []
         # A page of large certificates may have fewer items than its limit.
         while page := self._ask(list[Stored], "GET", f"{path}{found[-1].id if found else 0}"):
@@ -97,14 +77,7 @@ class Api:
 
         Raises Refused, Unreachable.
         """
-        found: list[Expiring] = []
-        while True:
-            after = found[-1].id if found else 0
-            path = f"{self._user}/expiring?within={days}d&limit={_PAGE}&after={after}"
-            page = self._ask(list[Expiring], "GET", path)
-            found += page
-            if len(page) < _PAGE:
-                return found
+        return self._items(Expiring, f"{self._user}/expiring?within={days}d&limit={PAGE}")
 
     def validate(self, payload: dict[str, Any], replaces: int | None = None) -> ValidatedUpload:
         """Validates an upload, or a replacement of `replaces`, without storing it.
@@ -136,55 +109,6 @@ class Api:
             with suppress(Refused):
                 self._ask(NoneType, "DELETE", f"{self._certificates}/{stored.id}")
         return earliest
-
-    def _ask(
-        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
-    ) -> T:
-        """Sends a request that is safe to repeat."""
-        return self._retry(kind, method, path, payload, lambda: None)[0]
-
-    def _retry(
-        self,
-        kind: type[T],
-        method: str,
-        path: str,
-        payload: dict[str, Any] | None,
-        find: Callable[[], T | None],
-    ) -> tuple[T, bool]:
-        """Returns the response, and whether it is the response to a second attempt.
-
-        Before each further attempt, calls `find`. Returns its result if a lost request was stored.
-        """
-        failed = 0
-        while True:
-            try:
-                return self._send(kind, method, path, payload), failed > 0
-            except Lost as lost:
-                failed += 1
-                self._pause(failed, lost)
-                if found := find():
-                    return found, False
-
-    def _send(
-        self, kind: type[T], method: str, path: str, payload: dict[str, Any] | None = None
-    ) -> T:
-        if self._stopped.is_set():
-            raise Unreachable(self._reason)
-        return self._connection.send(kind, method, path, payload)
-
-    def _pause(self, failed: int, lost: Lost) -> None:
-        """Waits before the next attempt. Raises Unreachable after the last one."""
-        if failed == _ATTEMPTS:
-            if lost.is_down:
-                self.stop(str(lost))
-            advice = f". {lost.advice}" if lost.advice else ""
-            raise Unreachable(f"{lost.detail} ({failed} attempts){advice}")
-        seconds = lost.retry_after
-        if seconds is None:
-            # Clients must not retry all at the same moment.
-            seconds = _FIRST_PAUSE_SECONDS * 2**failed * random.uniform(0.5, 1)  # noqa: S311
-        if self._stopped.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
-            raise Unreachable(self._reason)
 
 
 def _active_first(certificate: Stored) -> tuple[bool, int]:

@@ -67,6 +67,19 @@ class Connection:
         seconds: float = 30,
     ) -> T:
         """Returns the response as a `kind`, within `seconds`. Raises Refused, Unreachable, Lost."""
+        return read(self._response(method, path, payload, params, seconds), kind)
+
+    def page(self, kind: type[T], path: str, *, seconds: float = 30) -> tuple[list[T], str | None]:
+        """Returns the items of a page, and the path of the next page, if any.
+
+        Raises Refused, Unreachable, Lost.
+        """
+        response = self._response("GET", path, None, None, seconds)
+        return read(response, list[kind]), response.links.get("next", {}).get("url")
+
+    def _response(
+        self, method: str, path: str, payload: Any, params: dict[str, str] | None, seconds: float
+    ) -> httpx.Response:
         try:
             response = self._client.request(
                 method, path, json=payload, params=params, timeout=httpx.Timeout(seconds, connect=5)
@@ -85,7 +98,7 @@ class Connection:
         ):
             detail = f"{response.status_code} {response.reason_phrase}"
             raise Lost(detail, retry_after=seconds_of(response.headers.get("Retry-After", "")))
-        return read(response, kind)
+        return response
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext | bool:

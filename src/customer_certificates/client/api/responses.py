@@ -76,6 +76,36 @@ class Expiring(msgspec.Struct, frozen=True):
     covered: bool
 
 
+class ExpiringOfUser(Expiring, frozen=True):
+    """An active certificate of any user that expires soon or has expired."""
+
+    user_id: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A certificate of any user, as the service shows it."""
+
+    id: int
+    user_id: int
+    external_id: str | None
+    hostnames: tuple[str, ...]
+    subject: str | None
+    issuer: str | None
+    serial: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    status: str
+    active: bool
+    servable: bool
+    not_servable_reason: str | None
+    trust: str
+    key_algorithm: str | None
+    fingerprint_sha256: str | None
+    spki_sha256: str | None
+    version: int
+    labels: dict[str, str]
+
+
 class Hostnames(msgspec.Struct, frozen=True):
     """The hostnames that keep the certificate from being activated, by reason."""
 

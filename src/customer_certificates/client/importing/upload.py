@@ -37,12 +37,14 @@ class UploadOptions:
     """The options of an import.
 
     `dry_run`: validate without storing. `activate`: activate each certificate. `replace`: renew the
-    stored certificate for the same hostnames instead of adding another.
+    stored certificate for the same hostnames instead of adding another. `labels`: those of each
+    certificate, like `env=production`; a renewal keeps its labels if there are none.
     """
 
     dry_run: bool = False
     activate: bool = False
     replace: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,12 @@ def _upload(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     elif predecessor and _is_newer(predecessor, candidate):
         return _result(candidate, predecessor, "newer is there")
     elif predecessor:
-        renewed = api.replace(predecessor.id, fingerprint, _payload(candidate))
+        renewed = api.replace(predecessor.id, fingerprint, _payload(candidate, options))
         result = _renewed(candidate, renewed)
     else:
-        result = _result(candidate, api.upload(fingerprint, _payload(candidate)), "uploaded")
+        result = _result(
+            candidate, api.upload(fingerprint, _payload(candidate, options)), "uploaded"
+        )
     if options.activate and not result.is_active and result.certificate_id:
         return _activated(api, result, result.certificate_id)
     return result
@@ -150,7 +154,7 @@ def _validate(api: Api, candidate: Candidate, options: UploadOptions) -> Result:
     predecessor = _predecessor(api, candidate) if options.replace else None
     if predecessor and _is_newer(predecessor, candidate):
         return _result(candidate, predecessor, "newer is there")
-    validated = api.validate(_payload(candidate), predecessor.id if predecessor else None)
+    validated = api.validate(_payload(candidate, options), predecessor.id if predecessor else None)
     problem = _activation_problem(validated.hostnames) if options.activate else ""
     return Result(
         candidate,
@@ -203,15 +207,17 @@ def _renewed(candidate: Candidate, stored: Stored) -> Result:
     return result
 
 
-def _payload(candidate: Candidate) -> dict[str, Any]:
+def _payload(candidate: Candidate, options: UploadOptions) -> dict[str, Any]:
     """Returns the request body.
 
     Encodes the key again, so that no other key in the file is sent.
     """
-    payload = {
+    payload: dict[str, Any] = {
         "body": pem_of(candidate.certificate.der),
         "private_key": base64.b64encode(pkcs8(candidate.private_key)).decode(),
     }
     if candidate.chain:
         payload["chain"] = "".join(pem_of(issuer.der) for issuer in candidate.chain)
+    if options.labels:
+        payload["labels"] = dict(label.split("=", 1) for label in options.labels)
     return payload

@@ -33,6 +33,8 @@ from .prepared import (
 from .transaction import ConstraintBroken, Locked, Transaction, unavailable
 
 T = TypeVar("T")
+# Runs a prepared statement with its parameters, and returns its rows.
+ReadStatement = Callable[..., list[Row]]
 
 # The requests of one tenant that may wait for each slot of the tenant.
 _WAITING_PER_SLOT = 32
@@ -80,7 +82,10 @@ class Database:
         self._file_locks: FileLocks | None = self._driver.file_locks(make_url(url))
         self._pipe: Any = None
         lock_timeout: list[BoundStatement] = []
+        self._planning: list[DriverStatement] = []
         if self._scope:
+            planning = self.prepare(self._driver.planning_for_values(), tenant=None)
+            self._planning = driver_statements([(planning, {})])
             lock_timeout = [(self.prepare(self._driver.short_lock_timeout(), tenant=None), {})]
             self._pipe = self._driver.Pipe(self._connections.open, self._scope, self._watchdog)
         self._groups = Groups(self._transact_group, self._transact, driver_statements(lock_timeout))
@@ -126,6 +131,7 @@ class Database:
         *,
         tenant: str | None = "user_id",
         by_key: bool = False,
+        is_planned_anew: bool = False,
     ) -> Prepared:
         """Returns a prepared statement.
 
@@ -136,10 +142,15 @@ class Database:
 
         `tenant` names the parameter with the ID of the user whose rows alone the statement sees
         when it is called outside a transaction (on PostgreSQL). With None it sees all rows.
+
+        `is_planned_anew`: PostgreSQL plans each call outside a transaction for the values of its
+        parameters. Otherwise it uses one plan for all values.
         """
         self._prepared += 1
         name = f"cc_{self._prepared}"
-        return Prepared(self._read, name, statement, self._dialect, columns, tenant, by_key)
+        return Prepared(
+            self._read, name, statement, self._dialect, columns, tenant, by_key, is_planned_anew
+        )
 
     def run_pipeline(self, tenant: Tenant, *statements: BoundStatement) -> list[list[Row]]:
         """Runs independent statements as one transaction and returns the rows of each.
@@ -190,6 +201,26 @@ class Database:
             )
         )
         return converted(statements, rows[len(scope) :])
+
+    def read_snapshot(self, read: Callable[[ReadStatement], T]) -> T:
+        """Returns the result of `read`, whose statements see one state of the database.
+
+        `read` gets a function that runs them, and sees the rows of all users. Writers do not wait.
+        Uses a separate connection. Raises Unavailable.
+        """
+
+        def run(connection: Any) -> T:
+            self._driver.begin_snapshot(connection)
+            driver_connection = self._driver.DriverConnection(connection)
+
+            def read_statement(prepared: Prepared, **values: Any) -> list[Row]:
+                name, parameters = prepared.name, prepared.parameters(values)
+                return prepared.rows(driver_connection.run(name, prepared.sql, parameters))
+
+            return read(read_statement)
+
+        self._require_responding()
+        return self._on_new_connection(run)
 
     def hold(self, name: str) -> Callable[[], None]:
         """Locks `name` for one request, and returns a function that releases it.
@@ -285,7 +316,10 @@ class Database:
         if self._pipe and by_key and loop.is_inside():
             return self._read_in_pipe(statement)
         with self._reads.hold():
-            return self._connections.read(self._scope_of(statement.tenant), statement)
+            settings = self._scope_of(statement.tenant)
+            if settings and statement.is_planned_anew:
+                settings += self._planning
+            return self._connections.read(settings, statement)
 
     def _read_in_pipe(self, statement: TenantStatement) -> list[Row]:
         try:

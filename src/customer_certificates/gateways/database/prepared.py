@@ -24,15 +24,24 @@ SecondTrip = Callable[[list[list[Row]]], list[DriverStatement]]
 class TenantStatement:
     """A bound statement with its tenant, which is required."""
 
-    __slots__ = ("name", "parameters", "sql", "tenant")
+    __slots__ = ("is_planned_anew", "name", "parameters", "sql", "tenant")
 
-    def __init__(self, tenant: Tenant, name: str, sql: str, parameters: list[Any]) -> None:
+    def __init__(
+        self,
+        tenant: Tenant,
+        name: str,
+        sql: str,
+        parameters: list[Any],
+        *,
+        is_planned_anew: bool = False,
+    ) -> None:
         if tenant != EVERYBODY and not isinstance(tenant, int):
             raise TypeError("A statement needs a tenant: the ID of a user, or EVERYBODY.")
         self.tenant = tenant
         self.name = name
         self.sql = sql
         self.parameters = parameters
+        self.is_planned_anew = is_planned_anew
 
 
 # Runs a statement alone. The last argument says whether it may share a batch with others.
@@ -98,10 +107,12 @@ class Prepared:
         columns: Sequence[str] | None,
         tenant: str | None,
         by_key: bool,
+        is_planned_anew: bool = False,
     ) -> None:
         """`tenant` names the parameter with the user's ID.
 
         None: the statement concerns all users. `by_key`: it always takes less than a millisecond.
+        `is_planned_anew`: its best plan depends on the values of its parameters.
         """
         self.name = name
         self._read = read
@@ -110,6 +121,7 @@ class Prepared:
         self._columns = columns
         self._tenant = tenant
         self._by_key = by_key
+        self._is_planned_anew = is_planned_anew
 
     @cached_property
     def _compiled(self) -> _Compiled:
@@ -133,7 +145,13 @@ class Prepared:
 
     def __call__(self, **values: Any) -> list[Row]:
         tenant = values[self._tenant] if self._tenant else EVERYBODY
-        statement = TenantStatement(tenant, self.name, self.sql, self.parameters(values))
+        statement = TenantStatement(
+            tenant,
+            self.name,
+            self.sql,
+            self.parameters(values),
+            is_planned_anew=self._is_planned_anew,
+        )
         return self.rows(self._read(statement, self._by_key))
 
     def parameters(self, values: dict[str, Any]) -> list[Any]:

@@ -162,6 +162,25 @@ class advisory_lock(_Function[None]):  # noqa: N801 - a function of SQL
     on_postgresql = f"pg_advisory_xact_lock({_ADVISORY_LOCKS}, CAST({{0}} AS INTEGER))"
 
 
+class free_advisory_lock(_Function[bool]):  # noqa: N801 - a function of SQL
+    """Locks a number until the transaction ends, and returns whether it was free.
+
+    On SQLite, which has one writer, it always is.
+    """
+
+    type = Boolean()
+    on_postgresql = f"pg_try_advisory_xact_lock({_ADVISORY_LOCKS}, CAST({{0}} AS INTEGER))"
+    on_sqlite = "1"
+
+
+class seconds_of(_Function[int]):  # noqa: N801 - a function of SQL
+    """The whole seconds of a time since 1970."""
+
+    type = BigInteger()
+    on_postgresql = "CAST(FLOOR(EXTRACT(EPOCH FROM {0})) AS BIGINT)"
+    on_sqlite = "CAST(strftime('%s', {0}) AS INTEGER)"
+
+
 class from_first_dot(_Function[str]):  # noqa: N801 - a function of SQL
     """The part of a text from its first dot on. Returns the whole text if it has no dot."""
 
@@ -188,7 +207,9 @@ def names_of(names: str) -> list[str]:
 def ids_of(name: str) -> Select[int]:
     """The IDs in the parameter `name`, a result of `ids_as_json`."""
     items = items_of(bindparam(name, type_=Text))
-    return select(items.c.value.cast(BigInteger()))
+    # DISTINCT keeps PostgreSQL from merging the cast into a condition on a table with row-level
+    # security. The cast may fail, so the condition would not use an index.
+    return select(items.c.value.cast(BigInteger())).distinct()
 
 
 def ids_as_json(ids: Iterable[int]) -> str:

@@ -20,7 +20,7 @@ from ..asn1 import signatures
 from ..asn1.extensions import SUBJECT_ALT_NAME, Extensions
 from ..keys.public_keys import key_algorithm, spki_of
 from ..names.hostnames import hostnames_of
-from ..submission import Leaf
+from ..submission import ChainCertificate, Leaf
 from ..text import shown
 from .fields import Malformed, Signature, read_fields
 from .oddities import (
@@ -117,6 +117,17 @@ def leaf_view(certificate: Certificate) -> Leaf:
         signature_algorithm=signatures.algorithm_name(
             certificate.signature.oid, certificate.signature.digest
         ),
+    )
+
+
+def chain_view(certificate: Certificate) -> ChainCertificate:
+    """Returns the visible fields of a certificate of a chain. Never raises."""
+    return ChainCertificate(
+        subject=subject_of(certificate),
+        issuer=shown(certificate.issuer_text, _MOST_NAME_CHARACTERS),
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        fingerprint_sha256=certificate.fingerprint,
     )
 
 

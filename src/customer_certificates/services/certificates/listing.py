@@ -94,7 +94,7 @@ class Listing:
         self, user_id: int, criteria: CertificateFilter
     ) -> tuple[str, list[CertificateView], int | None]:
         """Returns the list's tag, the certificates, and the `after` of the next page, if any."""
-        name, wildcard = _names(criteria.hostname)
+        name, wildcard = names_for(criteria.hostname)
         values = {**criteria._asdict(), "hostname": name, "wildcard": wildcard}
         values |= label_values(criteria.labels)
         compared = frozenset(field for field in _COMPARED if values.get(field) is not None)
@@ -138,9 +138,8 @@ _COMPARED: dict[str, ColumnElement[bool]] = {
 }
 
 
-def _statuses() -> dict[Status, ColumnElement[bool]]:
+def status_conditions(as_of: Any) -> dict[Status, ColumnElement[bool]]:
     """Returns the conditions of `views.status_of` in SQL."""
-    as_of = select(User.statuses_as_of).where(User.id == _USER_ID).scalar_subquery()
     has_begun = func.coalesce(Certificate.not_before <= as_of, true())
     not_expired = func.coalesce(Certificate.not_after >= as_of, true())
     return {
@@ -151,7 +150,9 @@ def _statuses() -> dict[Status, ColumnElement[bool]]:
     }
 
 
-_STATUSES = _statuses()
+_STATUSES = status_conditions(
+    select(User.statuses_as_of).where(User.id == _USER_ID).scalar_subquery()
+)
 
 
 def _page_of(conditions: list[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
@@ -195,7 +196,7 @@ def _views(rows: list[Row]) -> list[CertificateView]:
     return views
 
 
-def _names(hostname: str | None) -> tuple[str | None, str | None]:
+def names_for(hostname: str | None) -> tuple[str | None, str | None]:
     """Returns the normalized hostname, and the wildcard that covers it."""
     if hostname is None:
         return None, None

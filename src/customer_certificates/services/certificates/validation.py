@@ -6,10 +6,19 @@ from datetime import datetime
 from functools import partial
 
 from ...crypto.secret import Secret
-from ...errors import Finding, Invalid
+from ...errors import Finding, Invalid, TooManyRequests, Unavailable
+from ...gateways.metrics import Metrics
 from ...gateways.sandbox.pool import ResourceLimitExceeded, SandboxPool
-from ...pki.submission import Submission, ValidationResult
-from ...pki.validation import Completion, Request, completed, decode, encode
+from ...pki.submission import ChainCertificate, Submission, ValidationResult
+from ...pki.validation import (
+    Completion,
+    Description,
+    Request,
+    completed,
+    decode,
+    decode_description,
+    encode,
+)
 from .intermediates import Intermediates
 
 # Web servers' chains do not lack more consecutive intermediates than this.
@@ -36,6 +45,7 @@ class Validation:
         sandbox: SandboxPool,
         intermediates: Intermediates,
         now: Callable[[], datetime],
+        metrics: Metrics,
         *,
         enforce: bool,
     ) -> None:
@@ -43,6 +53,7 @@ class Validation:
         self._sandbox = sandbox
         self._intermediates = intermediates
         self._now = now
+        self._metrics = metrics
         self.enforces = enforce
 
     def accepted(self, user_id: int, submission: Submission) -> ValidationResult:
@@ -51,6 +62,7 @@ class Validation:
         Raises Invalid with all findings if it is not accepted, Unavailable.
         """
         result = self.validate(user_id, submission)
+        self._metrics.upload(result.findings)
         if not self.accepts(result):
             errors = sum(finding.severity == "error" for finding in result.findings)
             raise Invalid(
@@ -86,6 +98,21 @@ class Validation:
             request = Completion(result.unfinished.sent, now, tuple(known))
             result = self._run(submission, request, partial(completed, result))
         return result
+
+    def chain_of(self, chain_pem: str | None) -> list[ChainCertificate]:
+        """Returns the certificates of a chain, leaf first.
+
+        Returns none if they cannot be read, or not now: other facts about them are stored.
+        """
+        if chain_pem is None:
+            return []
+        try:
+            return decode_description(self._sandbox.run(encode(Description(chain_pem))))
+        except (ResourceLimitExceeded, TooManyRequests, Unavailable):
+            return []
+        except RuntimeError as defect:
+            _log.error("Reading the certificates of a chain failed: %s", defect)
+            return []
 
     def _run(
         self,

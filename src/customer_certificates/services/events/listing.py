@@ -17,21 +17,20 @@ _REMOVED_AT_ONCE = 1000
 
 
 class EventPages:
-    """Reads a user's events, oldest first, and deletes expired ones."""
+    """Reads a user's events, and deletes expired ones."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
         user_id = int_param("user_id")
-        self._page = database.prepare(
+        shown = (
             select(*(getattr(Event, name) for name in SHOWN))
-            .where(
-                Event.user_id == user_id,
-                Event.id > bindparam("after"),
-                Event.type != HOSTNAMES_CHANGED,
-            )
-            .order_by(Event.id)
+            .where(Event.user_id == user_id, Event.type != HOSTNAMES_CHANGED)
             .limit(int_param("limit"))
+        )
+        self._page = database.prepare(shown.where(Event.id > bindparam("after")).order_by(Event.id))
+        self._newest = database.prepare(
+            shown.where(Event.id < bindparam("before")).order_by(Event.id.desc())
         )
         self._is_known = database.prepare(
             select(literal(True)).where(
@@ -63,6 +62,16 @@ class EventPages:
         nor an event of it.
         """
         rows = self._page(user_id=user_id, after=after, limit=limit + 1)
+        if not rows and not self._is_known(user_id=user_id):
+            raise user_not_found(user_id)
+        return page_of(rows, limit, event_view)
+
+    def newest(self, user_id: int, before: int, limit: int) -> Page[EventView]:
+        """Returns a page of events with smaller ids than `before`, newest first.
+
+        Its `next_after` is the `before` of the next page. Raises NotFound, as `page` does.
+        """
+        rows = self._newest(user_id=user_id, before=before, limit=limit + 1)
         if not rows and not self._is_known(user_id=user_id):
             raise user_not_found(user_id)
         return page_of(rows, limit, event_view)

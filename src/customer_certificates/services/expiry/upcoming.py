@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import bindparam, literal, select, tuple_, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, bindparam, select, update
 
 from ...errors import user_not_found
 from ...field_docs import doc
 from ...gateways.database import Database, int_param, time_param
+from ...gateways.database.prepared import Row
 from ...gateways.database.sql_functions import names_of
 from ...models import Certificate, User
 from ...models.expiry_threshold import FORM
@@ -19,7 +19,7 @@ from ...pki.submission import FINGERPRINT, HOSTNAMES, NOT_AFTER
 from ..audit.log import Audit
 from ..etags import Tags, require_view
 from ..idempotency import NO_KEY, IdempotentRequest
-from ..pages import Page, page_of
+from ..pages import START, Cursor, KeysetPage, after_values, comes_after, keyset_page
 from ..principal import Principal
 from ..revisions import Revisions
 from ..user_lock import lock_user
@@ -70,6 +70,7 @@ class ExpiringView(msgspec.Struct):
 
 
 _SHOWN = ("id", "version", "hostnames", "not_after", "fingerprint_sha256")
+_USER_ID = int_param("user_id")
 
 
 class Expiring:
@@ -81,20 +82,24 @@ class Expiring:
         self._revisions = revisions
         self._audit = audit
         self._now = now
-        self._page = database.prepare(_page())
+        self._page = database.prepare(select_expiring().where(Certificate.user_id == _USER_ID))
         self._thresholds = database.prepare(
             select(User.expiry_thresholds).where(User.id == bindparam("user_id"))
         )
 
-    def page(self, user_id: int, within: timedelta, after: int, limit: int) -> Page[ExpiringView]:
+    def page(
+        self, user_id: int, within: timedelta, after: Cursor | None, limit: int
+    ) -> KeysetPage[ExpiringView]:
         """Returns a page of the user's active certificates, by expiry.
 
-        They expire `within` that time, or have expired. Raises NotFound.
+        They expire `within` that time, or have expired. `after` is the `next_after` of the page
+        before. Raises NotFound.
         """
         self._revisions.current(user_id)
         now = self._now()
-        rows = self._page(user_id=user_id, until=now + within, after=after, limit=limit + 1)
-        return page_of(rows, limit, lambda row: _view(row, now))
+        place = after_values(after or START)
+        rows = self._page(user_id=user_id, until=now + within, limit=limit + 1, **place)
+        return keyset_page(rows, limit, lambda row: ExpiringView(*expiring_fields(row, now)))
 
     def settings(self, user_id: int) -> ExpirySettings:
         """Returns when the user is notified. Raises NotFound."""
@@ -139,26 +144,26 @@ def _settings(text: str | None) -> ExpirySettings:
     return ExpirySettings(None if text is None else msgspec.json.decode(text, type=list[str]))
 
 
-def _page() -> Any:
-    before = aliased(Certificate)
-    user_id = int_param("user_id")
-    after = int_param("after")
-    place = tuple_(Certificate.not_after, Certificate.id)
-    last = select(before.not_after).where(before.id == after, before.user_id == user_id)
+def select_expiring(*more: Any) -> Select[*tuple[Any, ...]]:
+    """Selects a page of active certificates that expire until a time, of all users.
+
+    A row has the columns for `expiring_fields`, then `more`.
+    """
+    columns = [getattr(Certificate, name) for name in _SHOWN]
     return (
-        select(*(getattr(Certificate, name) for name in _SHOWN), is_covered())
+        select(*columns, is_covered(), *more)
         .where(
-            Certificate.user_id == user_id,
             Certificate.active,
             Certificate.not_after <= time_param("until"),
-            (after == literal(0)) | (place > tuple_(last.scalar_subquery(), after)),
+            comes_after(Certificate.not_after, Certificate.id),
         )
         .order_by(Certificate.not_after, Certificate.id)
         .limit(int_param("limit"))
     )
 
 
-def _view(row: Any, now: datetime) -> ExpiringView:
-    certificate_id, version, hostnames, not_after, fingerprint, covered = row
+def expiring_fields(row: Row, now: datetime) -> tuple[Any, ...]:
+    """Returns the fields of an ExpiringView, and the additional columns of the row."""
+    certificate_id, version, hostnames, not_after, fingerprint, covered, *more = row
     shown = (certificate_id, version, names_of(hostnames), not_after, fingerprint)
-    return ExpiringView(*shown, (not_after - now).days, bool(covered))
+    return (*shown, (not_after - now).days, bool(covered), *more)

@@ -48,7 +48,8 @@ class Use(NamedTuple):
 
 
 COUNTERS = (User.certificate_count, User.hostname_count, User.version_count, User.stored_bytes)
-_QUOTAS: tuple[Quota, ...] = ("certificates", "hostnames", "versions", "stored_bytes")
+# The quota of each counter.
+COUNTER_QUOTAS: tuple[Quota, ...] = ("certificates", "hostnames", "versions", "stored_bytes")
 # The columns of the user's row that statements return for `require_room`.
 RETURNED = (*COUNTERS, User.quotas)
 _parameters = tuple(f"more_{name}" for name in Use._fields)
@@ -80,7 +81,7 @@ def require_room(row: Row, increase: Use) -> None:
     `row` has the columns RETURNED of the user's row, with `increase` added.
     """
     *used, quotas = row
-    for quota, number, more in zip(_QUOTAS, used, increase, strict=True):
+    for quota, number, more in zip(COUNTER_QUOTAS, used, increase, strict=True):
         if more > 0:
             require(quotas, quota, number)
 

@@ -6,50 +6,37 @@ current state.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from hashlib import sha256
+from datetime import datetime
 from threading import BoundedSemaphore
 from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import select
 
 from ...crypto.secret import Secret
 from ...field_docs import doc
 from ...gateways.database import Database, int_param
 from ...gateways.database.changes import Changes
 from ...gateways.database.prepared import Prepared
-from ...gateways.database.sql_functions import (
-    follows,
-    ids_as_json,
-    ids_of,
-    lineage,
-    names_of,
-    oldest_transaction,
-    size_of,
-)
+from ...gateways.database.sql_functions import follows, ids_as_json, ids_of, names_of, size_of
 from ...gateways.metrics import Metrics
-from ...models import Certificate, Event, ServiceState
+from ...models import Certificate, Event
 from ...pki.names.hostnames import wildcard_of
 from ...pki.selection import Candidate, why_not_servable
 from ...pki.submission import FINGERPRINT, Trust
 from ..certificates.candidates import Candidates, Servable
 from ..etags import encode
-from ..events.log import HOSTNAMES_CHANGED
 from ..principal import Principal, TerminatorScope
 from .feed_cursors import Cursor, read
+from .feed_head import CHANGES, FeedHead, FeedHeads
 from .key_release import KeyRelease
 
-# Events are kept for 90 days. A reader that was away for longer may have missed some.
-_KEPT = timedelta(days=89)
 _MOST_CHANGES = 100
 _MOST_COUNTED = 1000
 _MOST_BYTES = 4 * 2**20
 # The interval for polling events that another transaction still holds back.
 _HELD_SECONDS = 0.05
-# The row of service_state that distinguishes this database from another of the same cluster.
-BEGAN = "feed"
 
 
 class FeedEntry(msgspec.Struct, omit_defaults=True):
@@ -110,34 +97,17 @@ class Lag(NamedTuple):
     since: datetime | None
 
 
-class _Head(NamedTuple):
-    """The current end of the log.
-
-    `xid` is the oldest active transaction, `id` the last event of a database without such numbers.
-    """
-
-    epoch: str
-    xid: int
-    id: int
-
-
 class _Statements:
     """The statements of the feed, across tenants."""
 
     def __init__(self, database: Database) -> None:
-        # Over 40 lines: a flat list of declarations, which several functions would only hide.
-        began = select(ServiceState.since).where(ServiceState.name == BEGAN).scalar_subquery()
-        last_id = select(func.max(Event.id)).scalar_subquery()
-        self.head = database.prepare(
-            select(lineage(), began, oldest_transaction(), last_id), tenant=None
-        )
         limit = int_param("limit")
         position = int_param("xid"), int_param("id")
 
         def changes_after(*columns: Any) -> Prepared:
             return database.prepare(
                 select(*columns)
-                .where(follows(Event.xid, Event.id, *position), _CHANGES)
+                .where(follows(Event.xid, Event.id, *position), CHANGES)
                 .order_by(Event.xid, Event.id)
                 .limit(limit),
                 tenant=None,
@@ -190,6 +160,7 @@ class Feed:
         self._metrics = metrics
         self._now = now
         self._waiting = BoundedSemaphore(waiting)
+        self._heads = FeedHeads(database)
         self._statements = _Statements(database)
 
     def page(self, principal: Principal, since: str, wait: float, limit: int) -> Secret:
@@ -202,8 +173,8 @@ class Feed:
         cursor = read(since)
         while True:
             seen_changes = self._log_changes.count()
-            head = self._read_head()
-            if cursor is None or not self._is_complete_from(cursor, head):
+            head = self._heads.read()
+            if cursor is None or not head.is_complete_from(cursor, self._now()):
                 cursor = self._cursor(head, after=0)
                 return self._snapshot(principal, cursor, limit, reset=True)
             if cursor.after is not None:
@@ -224,30 +195,23 @@ class Feed:
 
     def lags(self, cursors: Sequence[str | None]) -> list[Lag]:
         """Returns how far the readers with these cursors lag."""
-        head = self._read_head()
+        head = self._heads.read()
         return [self._lag(read(text or ""), head) for text in cursors]
 
-    def _lag(self, cursor: Cursor | None, head: _Head) -> Lag:
-        if cursor is None or cursor.after is not None or not self._is_complete_from(cursor, head):
+    def _lag(self, cursor: Cursor | None, head: FeedHead) -> Lag:
+        if (
+            cursor is None
+            or cursor.after is not None
+            or not head.is_complete_from(cursor, self._now())
+        ):
             return Lag(None, None)
         rows = self._statements.change_times(xid=cursor.xid, id=cursor.id, limit=_MOST_COUNTED)
         return Lag(len(rows), rows[0][0] if rows else None)
 
-    def _read_head(self) -> _Head:
-        ((line, began, oldest, last_id),) = self._statements.head()
-        epoch = sha256(f"{line}/{began}".encode()).hexdigest()[:16]
-        return _Head(epoch, oldest or 0, last_id or 0)
-
-    def _cursor(self, head: _Head, after: int | None = None) -> Cursor:
+    def _cursor(self, head: FeedHead, after: int | None = None) -> Cursor:
         """Returns the cursor for the current end of the log."""
         last_id = 0 if head.xid else head.id
         return Cursor(head.epoch, int(self._now().timestamp()), head.xid, last_id, after)
-
-    def _is_complete_from(self, cursor: Cursor, head: _Head) -> bool:
-        """Returns whether the log has all events after the cursor."""
-        oldest = (self._now() - _KEPT).timestamp()
-        is_past = cursor.xid <= head.xid if head.xid else cursor.id <= head.id
-        return cursor.epoch == head.epoch and cursor.second > oldest and is_past
 
     def _snapshot(self, principal: Principal, cursor: Cursor, limit: int, *, reset: bool) -> Secret:
         user_ids = principal.terminator_scope.user_ids
@@ -263,7 +227,7 @@ class Feed:
         return Secret(encode(FeedPage(str(following), more, reset, entries)))
 
     def _changes(
-        self, principal: Principal, cursor: Cursor, head: _Head, limit: int
+        self, principal: Principal, cursor: Cursor, head: FeedHead, limit: int
     ) -> tuple[FeedPage, bool]:
         """Returns the page, and whether another transaction still holds back events."""
         rows = self._statements.changes(xid=cursor.xid, id=cursor.id, limit=limit)
@@ -327,20 +291,6 @@ class Feed:
         created = {row[0] for row in rows if row[1] == "certificate.created"}
         in_scope = {row[0] for row in rows if any(scope.names_of(names_of(row[2])))}
         return [number for number in owners if number in in_scope or number not in created]
-
-
-# The events that may change what is served: these of an active certificate, and WITHDRAWN.
-OF_ACTIVE = (
-    "certificate.activated",
-    "certificate.replaced",
-    "certificate.rolled_back",
-    HOSTNAMES_CHANGED,
-)
-WITHDRAWN = "certificate.deactivated"
-_CHANGES = or_(
-    Event.type == WITHDRAWN,
-    and_(or_(*(Event.type == kind for kind in OF_ACTIVE)), Event.active.is_(True)),
-)
 
 
 def _within(most: int, rows: Iterable[tuple[int, int]]) -> list[int]:

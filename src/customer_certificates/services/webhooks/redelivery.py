@@ -95,6 +95,7 @@ class Redelivery:
         self._audit = audit
         self._now = now
         self._pages = {status: database.prepare(_page(status)) for status in _STATUSES}
+        self._newest = {status: database.prepare(_newest(status)) for status in _STATUSES}
         self._event_ids = database.prepare(_event_ids())
         self._restart = database.prepare(_restart())
         self._add_missing = database.prepare(_missing())
@@ -122,6 +123,17 @@ class Redelivery:
         self._webhooks.get(user_id, webhook_id)
         values = {"webhook_id": webhook_id, "after": after, "limit": limit + 1}
         (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._pages[status], values))
+        return page_of(rows, limit, _view, "event_id")
+
+    def newest(
+        self, user_id: int | None, webhook_id: int, status: Status | None, before: int, limit: int
+    ) -> Page[DeliveryView]:
+        """Returns a page of deliveries of events before `before`, newest first.
+
+        Its `next_after` is the `before` of the next page. The caller has read the endpoint.
+        """
+        values = {"webhook_id": webhook_id, "before": before, "limit": limit + 1}
+        (rows,) = self._database.run_pipeline(user_id or EVERYBODY, (self._newest[status], values))
         return page_of(rows, limit, _view, "event_id")
 
     def redeliver(
@@ -189,6 +201,16 @@ class Redelivery:
 
 
 def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
+    after = Delivery.event_id > bindparam("after")
+    return _deliveries(status).where(after).order_by(Delivery.event_id)
+
+
+def _newest(status: Status | None) -> Select[*tuple[Any, ...]]:
+    before = Delivery.event_id < bindparam("before")
+    return _deliveries(status).where(before).order_by(Delivery.event_id.desc())
+
+
+def _deliveries(status: Status | None) -> Select[*tuple[Any, ...]]:
     conditions = []
     if status:
         # Not a parameter: see PENDING.
@@ -198,12 +220,7 @@ def _page(status: Status | None) -> Select[*tuple[Any, ...]]:
     return (
         select(*event, Delivery.status, next_attempt_at, Delivery.attempts)
         .join(Event, Event.id == Delivery.event_id)
-        .where(
-            Delivery.webhook_id == bindparam("webhook_id"),
-            Delivery.event_id > bindparam("after"),
-            *conditions,
-        )
-        .order_by(Delivery.event_id)
+        .where(Delivery.webhook_id == bindparam("webhook_id"), *conditions)
         .limit(int_param("limit"))
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import Error as Error
 from psycopg import IntegrityError as IntegrityError
-from psycopg import OperationalError, errors
+from psycopg import IsolationLevel, OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import URL, Engine, Select, Text, bindparam, event, func, true
@@ -121,6 +121,11 @@ def short_lock_timeout() -> Select[str]:
     return select_of(func.set_config("lock_timeout", "100ms", true()))
 
 
+def planning_for_values() -> Select[str]:
+    """Returns the statement that has the transaction's statements planned for their values."""
+    return select_of(func.set_config("plan_cache_mode", "force_custom_plan", true()))
+
+
 def file_locks(url: URL) -> None:
     """Returns None: PostgreSQL locks rows, so no request waits for unrelated ones."""
 
@@ -133,6 +138,13 @@ def listen(connection: Any, on_notification: Callable[[], None], closing: Event)
     while not closing.is_set():
         for _ in connection.notifies(timeout=_SHUTDOWN_CHECK_SECONDS, stop_after=1):
             on_notification()
+
+
+def begin_snapshot(connection: Any) -> None:
+    """Begins a transaction that only reads, and sees one state of the rows of all users."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    connection.execute("SELECT set_config('cc.tenant', '*', true)")
 
 
 def truncate_log(connection: object) -> bool:

@@ -69,6 +69,13 @@ def configure(engine: Engine) -> None:
         dbapi_connection.begin()
 
 
+class _Compiler(sqlite.base.SQLiteCompiler):
+    """Writes hints, such as `INDEXED BY ix_certificates_trust_id`, after their table."""
+
+    def get_from_hint_text(self, table: Any, text: Any) -> Any:
+        return text
+
+
 class WaitingConnection(sqlite3.Connection):
     """A connection whose transactions begin and commit off the event loop.
 
@@ -98,7 +105,9 @@ def lift_timeouts(connection: sqlite3.Connection, _record: object) -> None:
 
 def prepared_dialect() -> Dialect:
     """Compiles statements with parameters as `?`."""
-    return sqlite.dialect(paramstyle="qmark")
+    dialect = sqlite.dialect(paramstyle="qmark")
+    dialect.statement_compiler = _Compiler
+    return dialect
 
 
 def scope() -> None:
@@ -127,6 +136,11 @@ def listen(connection: Any, on_notification: Callable[[], None], closing: Event)
             on_notification()
         if closing.wait(_POLL_SECONDS):
             break
+
+
+def begin_snapshot(connection: sqlite3.Connection) -> None:
+    """Begins a transaction that only reads, and sees one state of the rows."""
+    connection.execute("BEGIN")
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:

@@ -7,12 +7,10 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__, errors
-from ..errors import Finding, Refusal
-from ..services.access.permissions import Permission
-from . import api_data
-from .event_descriptions import webhooks
-from .operations import (
+from ... import __version__, errors
+from ...errors import Finding, Refusal
+from ...services.access.permissions import Permission
+from ..operations import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -21,7 +19,9 @@ from .operations import (
     Parameter,
     permission_of,
 )
-from .problems import STATUSES, Problem, kind_of, phrase, type_of
+from ..problems import STATUSES, Problem, kind_of, phrase, type_of
+from . import data_files
+from .event_descriptions import webhooks
 
 # A URI template and the class of its resource.
 TemplateAndClass = tuple[str, type]
@@ -72,9 +72,9 @@ _PATH_PARAMETERS = {
 def document(routes: Iterable[TemplateAndClass]) -> dict[str, Any]:
     """Returns the API description of `routes`."""
     routes = list(routes)
-    described: dict[str, Any] = api_data.data("skeleton.json")
-    described["info"] |= {"version": __version__, "description": api_data.text("introduction.md")}
-    names = api_data.data("operation_ids.json")
+    described: dict[str, Any] = data_files.data("skeleton.json")
+    described["info"] |= {"version": __version__, "description": data_files.text("introduction.md")}
+    names = data_files.data("operation_ids.json")
     described["paths"] = {
         plain_template(template): _path(template, of, names) for template, of in routes
     }

@@ -2,17 +2,27 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
+from msgspec import Meta
 
-from ...services.access.permissions import users
-from ...services.certificates.listing import CertificateFilter, Listing
-from ...services.certificates.views import Status
-from ...web.request_parsing import Query
-from ..page import Page
+from ....services.access.permissions import users
+from ....services.certificates.listing import CertificateFilter, Listing
+from ....services.certificates.views import Status
+from ....services.terminators.serving_counts import ServingCounts
+from ....web.request_parsing import Query
+from ...page import Page
 
 _LIMIT = 50
+_Name = Annotated[str, Meta(max_length=253, pattern=r"^[^\x00]*$")]
+
+
+class _Pending(msgspec.Struct):
+    """A scheduled cutover."""
+
+    activate_at: datetime
 
 
 class _Row(msgspec.Struct):
@@ -31,6 +41,7 @@ class _Row(msgspec.Struct):
     not_after: datetime | None
     version: int
     labels: dict[str, str]
+    pending: _Pending | None
 
 
 class CertificatesPage(Page):
@@ -38,15 +49,19 @@ class CertificatesPage(Page):
 
     allow = users("certificates:read")
 
-    def __init__(self, listing: Listing, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, listing: Listing, serving_counts: ServingCounts, now: Callable[[], datetime]
+    ) -> None:
         self._listing = listing
+        self._serving_counts = serving_counts
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         query = Query(req)
         criteria = CertificateFilter(
             active=None,
-            hostname=(req.get_param("hostname") or "").strip() or None,
+            hostname=(query.text("hostname", _Name, "a hostname", "www.example.com") or "").strip()
+            or None,
             expires_before=None,
             status=query.choice("status", Status) if req.get_param("status") else None,
             fingerprint=None,
@@ -56,12 +71,14 @@ class CertificatesPage(Page):
         )
         query.check()
         page = self._listing.current(req.context.principal, user_id, criteria)
+        certificates = msgspec.json.decode(page.body, type=list[_Row])
         self.show(
             req,
             resp,
             "customer/certificates.html",
             user_id=user_id,
             now=self._now(),
-            certificates=msgspec.json.decode(page.body, type=list[_Row]),
+            certificates=certificates,
+            serving=self._serving_counts.of(user_id, [row.id for row in certificates]),
             next_after=page.next_after,
         )

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from ..services.events.log import EVENT_TYPES
-from . import api_data
+from ...services.events.log import EVENT_TYPES
+from . import data_files
 
 
 def webhooks() -> dict[str, Any]:
     """Returns the OpenAPI description of each event type."""
-    fixed = api_data.data("events.json")
+    fixed = data_files.data("events.json")
     return {kind: {"post": _delivery(kind, fixed)} for kind in EVENT_TYPES}
 
 

@@ -1,0 +1,93 @@
+"""Measures the console's pages for a user with many certificates: by itself.
+
+python -m bench.console --certificates 10000
+"""
+
+import itertools
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import quantiles
+from time import perf_counter
+
+import httpx
+import psycopg
+
+from tests.servers import Server, start_postgresql, start_valkey
+
+from . import services
+from .terminators import fill
+
+_TERMINATORS = 3
+_LIST = "/console/users/1/certificates"
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m bench.console", description=__doc__)
+    parser.add_argument("--certificates", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=200)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+
+        def running(server: Server) -> Server:
+            stack.callback(server.stop)
+            return server
+
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder.chmod(0o711)
+        postgresql = running(start_postgresql(folder / "postgresql", durable=True))
+        cache = running(start_valkey(folder / "valkey"))
+        services.migrate(postgresql.url)
+        fill(folder, postgresql.url, options.certificates, most_users=1)
+        _add_terminators(postgresql.url)
+        ours = running(services.start_ours(folder, postgresql.url, cache.url))
+        for title, paths in _pages(options.certificates).items():
+            _measure(ours.url, title, paths, options.requests)
+
+
+def _pages(certificates: int) -> dict[str, Iterator[str]]:
+    """The paths to ask for, by what they measure."""
+    ids = itertools.cycle(range(1, certificates + 1, 7))
+    return {
+        "list, the same page": itertools.repeat(_LIST),
+        "list, another page each time": (f"{_LIST}?after={one}" for one in ids),
+        "list, search by hostname": (f"{_LIST}?hostname=m{one}.example.com" for one in ids),
+        "detail": (f"{_LIST}/{one}" for one in ids),
+        "versions": (f"{_LIST}/{one}/versions" for one in ids),
+        "upload form": itertools.repeat(f"{_LIST}/new"),
+    }
+
+
+def _add_terminators(url: str) -> None:
+    """Terminators serve all certificates."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO terminators (name, format, errors, seen_at)"
+            " SELECT concat('edge-', n), 'nginx', '[]', now() FROM generate_series(1, %s) AS n",
+            [_TERMINATORS],
+        )
+        connection.execute(
+            "INSERT INTO servings"
+            " (terminator_id, certificate_id, user_id, version, since, serves, verified)"
+            " SELECT terminators.id, certificates.id, certificates.user_id, 1, now(), true, true"
+            " FROM terminators, certificates"
+        )
+        connection.execute("VACUUM (ANALYZE)")
+
+
+def _measure(url: str, title: str, paths: Iterator[str], number: int) -> None:
+    seconds = []
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for path in itertools.islice(paths, number):
+            began = perf_counter()
+            answer = client.get(path)
+            seconds.append(perf_counter() - began)
+            assert answer.status_code == 200, answer.text
+    cuts = quantiles(seconds, n=100)
+    print(f"{title}: p50 {cuts[49] * 1000:.1f} ms, p95 {cuts[94] * 1000:.1f} ms", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A customer's certificates: the list, one certificate, uploads, replacements, versions."""

@@ -1,0 +1,88 @@
+"""Events and audit entries in words."""
+
+from ...services.events.log import EventType
+
+# Each event type, as a sentence without its object.
+EVENTS: dict[EventType, str] = {
+    "certificate.created": "A certificate was uploaded",
+    "certificate.activated": "A certificate was activated",
+    "certificate.deactivated": "A certificate was deactivated",
+    "certificate.replaced": "A certificate was replaced",
+    "certificate.rolled_back": "A certificate was rolled back to an earlier version",
+    "certificate.scheduled": "A cutover was scheduled",
+    "certificate.schedule_canceled": "A scheduled cutover was canceled",
+    "certificate.cutover_failed": "A scheduled cutover failed",
+    "certificate.deleted": "A certificate was deleted",
+    "certificate.expiring": "A certificate expires soon",
+    "certificate.expired": "A certificate expired",
+    "certificate.served": "A server serves the certificate",
+    "hostname.released": "A hostname was released",
+    "hostname.transferred": "A hostname was received from another user",
+    "hostname.contested": "A hostname is contested by two users",
+    "hostname.contest_closed": "A contest of a hostname was closed",
+    "hostname.proof_missing": "The record that proves a hostname is missing",
+    "hostname.verified": "A hostname was proven",
+    "user.email_verified": "The email address was verified",
+    "user.password_changed": "The password was changed",
+    "user.deleted": "The user was deleted",
+    "webhook.disabled": "A webhook was disabled",
+    "webhook.test": "A webhook was tested",
+}
+# The events that a person should look at.
+ALARMING: frozenset[EventType] = frozenset(
+    [
+        "certificate.cutover_failed",
+        "certificate.expiring",
+        "certificate.expired",
+        "hostname.released",
+        "hostname.contested",
+        "hostname.proof_missing",
+        "webhook.disabled",
+    ]
+)
+# Each action of the audit log of a user. An action that is not here is shown as it is.
+ACTIONS: dict[str, str] = {
+    "certificate.upload": "Upload a certificate",
+    "certificate.activate": "Activate a certificate",
+    "certificate.deactivate": "Deactivate a certificate",
+    "certificate.change": "Change a certificate",
+    "certificate.replace": "Replace a certificate",
+    "certificate.roll_back": "Roll a certificate back",
+    "certificate.cut_over": "Cut over to the next version",
+    "certificate.cancel_cutover": "Cancel a cutover",
+    "certificate.delete": "Delete a certificate",
+    "challenge.create": "Create a challenge",
+    "challenge.verify": "Check a challenge",
+    "challenge.contest": "Contest a hostname",
+    "challenge.close": "Close a challenge",
+    "challenge.delete": "Delete a challenge",
+    "console.sign_in": "Sign in to the console",
+    "console.sign_out": "Sign out of the console",
+    "hostname.grant": "Grant a hostname",
+    "hostname.release": "Release a hostname",
+    "key.read": "Release private keys to a server",
+    "terminator.forget": "Remove a server from the list",
+    "terminator.report": "Report the served certificates",
+    "token.create": "Create a token",
+    "token.revoke": "Revoke a token",
+    "user.register": "Register the user",
+    "user.change": "Change the settings",
+    "user.set_quotas": "Change the quotas",
+    "user.sign_in": "Check the password",
+    "user.verify_email": "Verify the email address",
+    "user.send_verification": "Send a verification email",
+    "user.delete": "Delete the user",
+    "webhook.create": "Add a webhook",
+    "webhook.change": "Change a webhook",
+    "webhook.delete": "Delete a webhook",
+    "webhook.disable": "Disable a webhook",
+    "webhook.new_secret": "Rotate the secret of a webhook",
+    "webhook.test": "Test a webhook",
+    "webhook.redeliver": "Deliver an event again",
+    "webhook.replay": "Deliver events again",
+    # Other users, and checks of the service, cause these.
+    "hostname.contested": EVENTS["hostname.contested"],
+    "hostname.proof_missing": EVENTS["hostname.proof_missing"],
+    "hostname.released": EVENTS["hostname.released"],
+    "hostname.transferred": EVENTS["hostname.transferred"],
+}

@@ -1,0 +1,112 @@
+"""/console/users/{user_id}/settings"""
+
+from typing import NamedTuple
+
+from falcon import Request, Response
+
+from ...errors import Finding, Invalid
+from ...services.access.permissions import WHOLE_USER
+from ...services.expiry.upcoming import Expiring, ExpirySettings
+from ...services.quotas.limits import QUOTAS, Quota
+from ...services.users.email_verifications import EmailVerifications
+from ...services.users.quotas import Quotas, QuotasView
+from ...services.users.users import UserChanges, Users
+from .. import forms
+from ..page import Page, redirect
+
+_QUOTA_WORDS: dict[Quota, str] = {
+    "certificates": "Certificates",
+    "stored_bytes": "Stored kilobytes",
+    "versions": "Earlier and pending versions",
+    "hostnames": "Hostnames, counted for each certificate",
+    "unproven_hostnames": "Hostnames without a proof",
+    "pending_challenges": "Pending challenges",
+    "tokens": "Valid tokens",
+    "webhooks": "Webhooks",
+    "idempotency_records": "Requests with an Idempotency-Key in 24 hours",
+    "terminator_names": "Names of servers",
+}
+
+
+class Bar(NamedTuple):
+    """A quota and its use."""
+
+    name: str
+    used: int
+    limit: int
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether less than a tenth is left."""
+        return self.used * 10 > self.limit * 9
+
+
+class SettingsPage(Page):
+    """A user's account, expiry notices and quotas."""
+
+    allow = WHOLE_USER
+
+    def __init__(
+        self, users: Users, verifications: EmailVerifications, expiring: Expiring, quotas: Quotas
+    ) -> None:
+        self._users = users
+        self._verifications = verifications
+        self._expiring = expiring
+        self._quotas = quotas
+
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        thresholds = self._expiring.settings(user_id).thresholds
+        self.show(
+            req,
+            resp,
+            "customer/settings.html",
+            user_id=user_id,
+            user=self._users.get(user_id),
+            thresholds=thresholds,
+            bars=_bars(self._quotas.of(user_id)),
+        )
+
+    def on_post(self, req: Request, resp: Response, user_id: int) -> None:
+        form, principal = req.context.form, req.context.principal
+        done = "changed"
+        match form["action"]:
+            case "verify":
+                self._verifications.send(principal, user_id)
+                done = "verification_queued"
+            case "expiry":
+                settings = forms.parse({"thresholds": _thresholds(form)}, ExpirySettings)
+                self._expiring.set(principal, user_id, settings, None)
+            case "password":
+                changes = forms.parse(_new_password(form), UserChanges)
+                self._users.change(principal, user_id, changes, None)
+                done = "password_changed"
+            case _:
+                account = {"name": form["name"].strip(), "email": form["email"].strip()}
+                changes = forms.parse(account, UserChanges)
+                self._users.change(principal, user_id, changes, None)
+        redirect(resp, f"/console/users/{user_id}/settings?done={done}")
+
+
+def _thresholds(form: forms.Form) -> list[str] | None:
+    """Returns the thresholds in the form; None: the default."""
+    if form["when"] != "own":
+        return None
+    return form["thresholds"].replace(",", " ").split()
+
+
+def _new_password(form: forms.Form) -> dict[str, object]:
+    """Returns the change of the password. Raises Invalid if it was typed in two ways."""
+    if form["password"] != form["password_again"]:
+        detail, hint = "The two passwords are different.", "Type the new password twice."
+        finding = Finding("invalid_value", "password_again", detail, hint)
+        raise Invalid("1 field is invalid.", errors=[finding])
+    return {"password": form["password"], "keep_tokens": form["keep_tokens"] == "yes"}
+
+
+def _bars(quotas: QuotasView) -> list[Bar]:
+    bars = []
+    for name in QUOTAS:
+        quota = getattr(quotas, name)
+        unit = 1024 if name == "stored_bytes" else 1
+        bars.append(Bar(_QUOTA_WORDS[name], -(-quota.used // unit), quota.limit // unit))
+    return bars

@@ -1,0 +1,88 @@
+"""/console/users/{user_id}/tokens and its subpath"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from falcon import Request, Response
+
+from ...services.access.permissions import PASSWORD, SCOPES, users
+from ...services.access.tokens import NewToken, Tokens
+from ...web.request_parsing import Query
+from .. import forms
+from ..page import Page, ServicePage, redirect
+
+# The default quota, and the tokens that are kept after they are revoked.
+_LIMIT = 200
+_SCOPE_WORDS = {
+    "certificates:read": "Read certificates and hostnames",
+    "certificates:write": "Upload and change certificates and hostnames",
+    "webhooks": "Manage webhooks",
+    "audit:read": "Read the audit log",
+}
+
+
+class TokensPage(Page):
+    """The tokens of a user."""
+
+    allow = users()
+
+    def __init__(self, tokens: Tokens, now: Callable[[], datetime]) -> None:
+        self._tokens = tokens
+        self._now = now
+
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        query = Query(req)
+        after = query.whole("after", 0, 0)
+        query.check()
+        page = self._tokens.page(req.context.principal, user_id, after, _LIMIT)
+        now = self._now()
+        valid = [one for one in page.items if one.revoked_at is None and one.expires_at > now]
+        self.show(
+            req,
+            resp,
+            "customer/tokens.html",
+            user_id=user_id,
+            now=now,
+            valid=valid,
+            ended=[one for one in page.items if one not in valid],
+            next_after=page.next_after,
+            words=_SCOPE_WORDS,
+        )
+
+    def on_post(self, req: Request, resp: Response, user_id: int) -> None:
+        # An id that is no number names no token.
+        text = req.context.form["token_id"]
+        token_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+        self._tokens.revoke(req.context.principal, token_id)
+        redirect(resp, f"/console/users/{user_id}/tokens?done=token_revoked")
+
+
+class NewTokenPage(ServicePage[Tokens]):
+    """The form for a token, which the response to the form shows once."""
+
+    allow = PASSWORD
+
+    def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        self.show(
+            req,
+            resp,
+            "customer/new_token.html",
+            user_id=user_id,
+            scopes={scope: _SCOPE_WORDS[scope] for scope in SCOPES},
+        )
+
+    def on_post(self, req: Request, resp: Response, user_id: int) -> None:
+        form = req.context.form
+        days = form["expires_in_days"].strip()
+        new = forms.parse(
+            {
+                "name": form["name"].strip(),
+                "scopes": form.every("scopes"),
+                "expires_in_days": int(days) if days.isascii() and days.isdigit() else days,
+                "user_id": user_id,
+            },
+            NewToken,
+        )
+        created = self._service.create(req.context.principal, new)
+        resp.status = 201
+        self.show(req, resp, "customer/token_secret.html", user_id=user_id, created=created)

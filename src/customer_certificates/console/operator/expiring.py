@@ -1,0 +1,41 @@
+"""/console/expiring"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from falcon import Request, Response
+
+from ...services.access.permissions import OPERATORS
+from ...services.fleet.expiring import FleetExpiring
+from ...web import pagination
+from .. import forms
+from ..page import Page
+
+_LIMIT = 100
+
+
+class ExpiringPage(Page):
+    """The active certificates of all users that expire soon, those without a replacement first."""
+
+    allow = OPERATORS
+
+    def __init__(self, expiring: FleetExpiring, now: Callable[[], datetime]) -> None:
+        self._expiring = expiring
+        self._now = now
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = forms.query(req)
+        within = timedelta(days=query.days("within", 30))
+        after, _ = pagination.slice_by_cursor(query)
+        query.check()
+        page = self._expiring.page(within, after, _LIMIT)
+        self.show(
+            req,
+            resp,
+            "operator/expiring.html",
+            days=within.days,
+            uncovered=[view for view in page.items if not view.covered],
+            covered=[view for view in page.items if view.covered],
+            next_after=page.next_after,
+            now=self._now(),
+        )

@@ -1,0 +1,75 @@
+"""/console/incidents and its subpaths"""
+
+import re
+
+from falcon import Request, Response
+
+from ...services.access.permissions import OPERATORS
+from ...services.fleet.incident_views import AffectedView
+from ...services.fleet.incidents import IncidentCriteria, Incidents
+from ...web import csv_text, filters
+from .. import forms
+from ..page import ServicePage
+
+_LIMIT = 50
+_CRITERIA = ("issuer", "spki", "serials")
+
+
+class IncidentsPage(ServicePage[Incidents]):
+    """The progress of an incident of a CA, and the affected certificates."""
+
+    allow = OPERATORS
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        params = forms.params_of(req)
+        if not any(params.get(name) for name in _CRITERIA):
+            self.show(req, resp, "operator/incidents.html", view=None, next_after=None)
+            return
+        criteria, after = _criteria(req)
+        view, next_after = self._service.read(criteria, after, _LIMIT)
+        # So that all pages, the numbers and the file are of the same time.
+        params["since"] = view.since.isoformat().replace("+00:00", "Z")
+        self.show(
+            req,
+            resp,
+            "operator/incidents.html",
+            view=view,
+            counts=view.counts,
+            next_after=next_after,
+        )
+
+
+class IncidentNumbersPage(ServicePage[Incidents]):
+    """The numbers of an incident, which the browser loads again and again."""
+
+    allow = OPERATORS
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        criteria, _ = _criteria(req)
+        counts = self._service.counts(criteria)
+        self.show(req, resp, "fragments/incident_numbers.html", counts=counts)
+
+
+class IncidentFilePage(ServicePage[Incidents]):
+    """The affected certificates of an incident as a file."""
+
+    allow = OPERATORS
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        criteria, _ = _criteria(req)
+        resp.content_type = csv_text.MEDIA_TYPE
+        resp.set_header("Content-Disposition", 'attachment; filename="incident.csv"')
+        resp.data = csv_text.table(AffectedView, self._service.export(criteria))
+
+
+def _criteria(req: Request) -> tuple[IncidentCriteria, int]:
+    query = forms.query(req)
+    params = forms.params_of(req)
+    serials = params.get("serials")
+    if isinstance(serials, str):
+        # People paste a list with one in each line.
+        params["serials"] = re.sub(r"[\s,;]+", ",", serials).strip(",")
+    criteria = filters.incident_of(query)
+    after = query.whole("after", 0, 0)
+    query.check()
+    return criteria, after

@@ -1,0 +1,50 @@
+"""/console/terminators"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from falcon import Request, Response
+
+from ...services.access.permissions import OPERATORS
+from ...services.terminators.listing import TerminatorPages
+from ...services.terminators.reports import TerminatorReports
+from ...services.terminators.states import SILENT_AFTER
+from .. import forms
+from ..page import Page, ServicePage, redirect
+
+_LIMIT = 100
+
+
+class TerminatorsPage(Page):
+    """The terminators that have reported, and how far each lags."""
+
+    allow = OPERATORS
+
+    def __init__(self, terminators: TerminatorPages, now: Callable[[], datetime]) -> None:
+        self._terminators = terminators
+        self._now = now
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        query = forms.query(req)
+        after = query.whole("after", 0, 0)
+        query.check()
+        page = self._terminators.page(after, _LIMIT)
+        self.show(
+            req,
+            resp,
+            "operator/terminators.html",
+            terminators=page.items,
+            next_after=page.next_after,
+            now=self._now(),
+            silent_seconds=SILENT_AFTER.total_seconds(),
+        )
+
+
+class DeleteTerminatorPage(ServicePage[TerminatorReports]):
+    """The button that deletes a terminator and its reports."""
+
+    allow = OPERATORS
+
+    def on_post(self, req: Request, resp: Response, terminator_id: int) -> None:
+        self._service.delete(req.context.principal, terminator_id)
+        redirect(resp, "/console/terminators?done=deleted")

@@ -1,0 +1,1 @@
+"""The resources of operators about the certificates of all users."""

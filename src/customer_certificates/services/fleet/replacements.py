@@ -1,0 +1,99 @@
+"""Counts expiring certificates without a replacement, a few at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Integer, literal_column, select, tuple_
+
+from ...gateways.database import Database, int_param, time_param
+from ...models import Certificate
+from ..expiry.coverage import is_covered
+
+_READ_AT_ONCE = 500
+_MOST_PAGES = 4
+_LEAST_PAUSE_SECONDS = 60.0
+# A sweep works for at most a fifth of the time.
+_PAUSE_FACTOR = 4
+_EXPIRED_WITHIN = timedelta(days=30)
+_WINDOWS = {"1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+EXPIRED = "expired"
+WINDOWS = (EXPIRED, *_WINDOWS)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A sweep over the certificates. `counts` is complete at its end.
+
+    `as_of` is when it began, `last` the place of the last certificate that was read.
+    """
+
+    as_of: datetime
+    last: tuple[datetime, int]
+    began: float = field(default_factory=monotonic)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WINDOWS, 0))
+
+    def add(self, not_after: datetime) -> None:
+        """Counts a certificate without a replacement."""
+        left = not_after - self.as_of
+        if left < timedelta():
+            self.counts[EXPIRED] += 1
+            return
+        for window, length in _WINDOWS.items():
+            self.counts[window] += left <= length
+
+
+class Replacements:
+    """Reads all certificates that expire soon or have just expired, by expiry.
+
+    A large fleet has hundreds of thousands of them, and each needs a search for certificates with
+    the same hostnames. So `advance` reads some pages, and the next call continues.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._page = database.prepare(_page(), tenant=None)
+        self._sweep: Sweep | None = None
+        self._starts_at = 0.0
+
+    def advance(self) -> Sweep | None:
+        """Reads some pages. Returns the sweep if they were the last ones, otherwise None.
+
+        Raises Unavailable; the next call continues.
+        """
+        if self._sweep is None:
+            if monotonic() < self._starts_at:
+                return None
+            now = self._now()
+            self._sweep = Sweep(now, (now - _EXPIRED_WITHIN, 0))
+        sweep = self._sweep
+        until = sweep.as_of + _WINDOWS["30d"]
+        for _ in range(_MOST_PAGES):
+            after, after_id = sweep.last
+            rows = self._page(after=after, after_id=after_id, until=until)
+            for not_after, certificate_id, is_covered_ in rows:
+                sweep.last = not_after, certificate_id
+                if not is_covered_:
+                    sweep.add(not_after)
+            if len(rows) < _READ_AT_ONCE:
+                self._sweep = None
+                took = monotonic() - sweep.began
+                self._starts_at = monotonic() + max(_LEAST_PAUSE_SECONDS, _PAUSE_FACTOR * took)
+                return sweep
+        return None
+
+
+def _page() -> Any:
+    """Selects the next certificates, and whether others cover each."""
+    place = tuple_(Certificate.not_after, Certificate.id)
+    after = tuple_(time_param("after"), int_param("after_id"))
+    return (
+        select(Certificate.not_after, Certificate.id, is_covered())
+        .where(Certificate.active, Certificate.not_after <= time_param("until"), place > after)
+        .order_by(Certificate.not_after, Certificate.id)
+        # A literal, so that PostgreSQL plans for few certificates. For many, it would hash all
+        # hostnames first.
+        .limit(literal_column(str(_READ_AT_ONCE), Integer))
+    )

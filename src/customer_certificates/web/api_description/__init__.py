@@ -1,0 +1,1 @@
+"""The OpenAPI description of the API, from its operations and from data files."""

@@ -78,6 +78,7 @@ _SEARCHES: list[tuple[dict[str, Any], Cursor | None]] = [
     ({"labels": ("team=none",)}, None),
     # Pairs.
     ({"status": "active", "servable": False}, None),
+    ({"servable": False, "expires_after": _NOW}, None),
     ({"status": "active", "expires_before": _SOON}, None),
     ({"status": "active", "issuer": _RARE}, None),
     ({"status": "active", "issuer": _FREQUENT, "servable": True}, None),

@@ -25,16 +25,17 @@ _SHA256 = sa.LargeBinary(length=32)
 _LONG_AGO = "1970-01-01 00:00:00"
 # The conditions of partial indexes on PostgreSQL and on SQLite, as the queries write them.
 _ACTIVE = ("active", "active = 1")
+_STARTS_LATER = "not_before > coalesce(updated_at, created_at)"
 _FLEET_INDEXES = {
     # PostgreSQL refuses to index a text of more than about 2,700 bytes.
     ("serial", "id"): "length(serial) <= 160",
     ("issuer", "not_after", "id"): "length(issuer) <= 500",
-    ("not_before", "id"): "not_before > coalesce(updated_at, created_at)",
+    ("not_before", "id"): _STARTS_LATER,
     ("trust", "not_after", "id"): "trust <> 'public'",
 }
 _IMPAIRED = (
     "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
-    " OR serve_not_before > not_before)"
+    f" OR serve_not_before > not_before OR {_STARTS_LATER})"
 )
 
 # In the order in which they can be created.
@@ -405,6 +406,7 @@ def _create_fleet_indexes() -> None:
     for columns, where in _FLEET_INDEXES.items():
         _create_partial_index(table, "_".join(columns), list(columns), where)
     _create_partial_index(table, "id_impaired", ["id"], _IMPAIRED)
+    _create_partial_index(table, "not_after_id_impaired", ["not_after", "id"], _IMPAIRED)
 
 
 def _content() -> list[sa.Column[object]]:

@@ -268,6 +268,18 @@ def test_pages_continue_after_a_certificate_that_was_deleted(
     assert seen == complete
 
 
+@pytest.mark.one_backend
+@pytest.mark.parametrize("path", ["/certificates", "/expiring"])
+def test_a_page_with_many_hostnames_ends_early(
+    client: TestClient, engine: sa.Engine, owner: int, path: str
+) -> None:
+    """All certificates come, on more pages."""
+    names = json.dumps([f"{number}.example.com" for number in range(150_000)])
+    made = add_certificates(engine, owner, 4, not_after=datetime.now(UTC), hostnames=names)
+
+    assert [*pages(client, path)] == [made[:2], made[2:]]
+
+
 @pytest.mark.parametrize("path", ["/expiring", "/users/{}/expiring"])
 def test_expiring_certificates_are_listed_in_pages(
     client: TestClient, engine: sa.Engine, owner: int, stranger: int, path: str

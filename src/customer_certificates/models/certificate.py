@@ -15,13 +15,13 @@ SHORT_ISSUER, MOST_ISSUER_CHARACTERS = "length(issuer) <= 500", 500
 SHORT_SERIAL, MOST_SERIAL_CHARACTERS = "length(serial) <= 160", 160
 # Most certificates are public, and nobody needs an index to find most certificates.
 NOT_PUBLIC = "trust <> 'public'"
-# No server may get the certificate at some time within its own dates.
-IMPAIRED = (
-    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
-    " OR serve_not_before > not_before)"
-)
 # A certificate that is not valid yet was not valid when it was stored.
 STARTS_LATER = "not_before > coalesce(updated_at, created_at)"
+# No server may get the certificate at some time before it expires.
+IMPAIRED = (
+    "(trust = 'unreadable' OR not_servable IS NOT NULL OR serve_not_after < not_after"
+    f" OR serve_not_before > not_before OR {STARTS_LATER})"
+)
 
 # `Content.served_pem` if `body` is served unchanged: it is not stored twice.
 AS_BODY = ""
@@ -146,6 +146,7 @@ class Certificate(Content, Base):
             "ix_certificates_trust_not_after_id", "trust", "not_after", "id", where=NOT_PUBLIC
         ),
         partial_index("ix_certificates_id_impaired", "id", where=IMPAIRED),
+        partial_index("ix_certificates_not_after_id_impaired", "not_after", "id", where=IMPAIRED),
         # Certificates are stored inline (a page holds one or two rows): lists read 41 % faster.
         {"sqlite_autoincrement": True, "postgresql_with": {"toast_tuple_target": 8160}},
     )

@@ -13,6 +13,8 @@ from ..gateways.database.prepared import Row
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_ID = 2**63 - 1
+# A thousand certificates with as many hostnames as possible would be hundreds of megabytes.
+_PAGE_SIZE = 4 * 2**20
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
@@ -87,10 +89,17 @@ def keyset_page(
 ) -> KeysetPage[T]:
     """Returns the first `limit` rows as a page; one more row shows that there is another page.
 
-    `time` is the attribute of an item that orders the list. None: the id orders it.
+    `time` is the attribute of an item that orders the list. None: the id orders it. A page ends
+    early once its texts reach 4 MiB.
     """
-    items = [view(row) for row in rows[:limit]]
-    if len(rows) <= limit:
+    items: list[T] = []
+    size = 0
+    for row in rows[:limit]:
+        items.append(view(row))
+        size += sum(len(value) for value in row if isinstance(value, str))
+        if size > _PAGE_SIZE:
+            break
+    if len(items) == len(rows):
         return KeysetPage(items, None)
     last: Any = items[-1]
     return KeysetPage(items, Cursor(getattr(last, time) if time else _EPOCH, last.id))

@@ -124,6 +124,17 @@ def test_a_read_has_the_models_types_and_takes_parameters(database: Database) ->
     assert by_id(id=2**63 - 1) == []
 
 
+@pytest.mark.one_backend("postgresql")
+def test_only_marked_statements_are_planned_for_their_values(database: Database) -> None:
+    mode = sa.select(sa.func.current_setting("plan_cache_mode"))
+    anew = database.prepare(mode, tenant=None, is_planned_anew=True)
+    once = database.prepare(mode, tenant=None)
+
+    modes = [statement()[0][0] for statement in (once, anew, once)]
+
+    assert modes == ["auto", "force_custom_plan", "auto"]
+
+
 def test_a_name_like_sql_is_only_a_name(database: Database, engine: sa.Engine) -> None:
     by_key = database.prepare(
         sa.select(User.id).where(User.email_key == sa.bindparam("key")), tenant=None

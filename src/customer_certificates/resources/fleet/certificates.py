@@ -20,7 +20,7 @@ class FleetCertificatesResource(Resource[Fleet]):
         description="All conditions must match. Certificates are listed by id. With `issuer`, "
         "`expires_before`, `expires_after`, `status=expired`, or a trust other than `public` and "
         "`unreadable`, they are listed by expiry. With `status=not_yet_valid`, they are listed by "
-        "`not_before`.",
+        "`not_before`. A page may have few certificates, or none, although there is a next page.",
         parameters=[
             filters.HOSTNAME,
             filters.EXPIRES_BEFORE,

@@ -72,20 +72,33 @@ class FleetFilter(NamedTuple):
             earliest = max(earliest, now)
         return max(after, Cursor(earliest, 0))
 
-    @property
-    def shape(self) -> "Shape":
-        """The statement that the filter needs."""
+    def shape(self, now: datetime, after: Cursor) -> "Shape":
+        """Returns the statement that the filter needs for a page after `after`."""
         compared = {name for name in COMPARED if getattr(self, name) is not None}
         if self.order == "not_after":
             # The page starts there.
             compared -= {"expires_after"}
         labels = min(len(self.labels), MOST_CONDITIONS)
         is_public = self.trust == "public"
-        return Shape(frozenset(compared), self.status, self.servable, is_public, labels, self.order)
+        is_unexpired = self.status in ("active", "inactive") or (
+            self.order == "not_after" and self.start(now, after).time >= now
+        )
+        return Shape(
+            frozenset(compared),
+            self.status,
+            self.servable,
+            is_public,
+            labels,
+            self.order,
+            self.servable is False and is_unexpired,
+        )
 
 
 class Shape(NamedTuple):
-    """What decides the text of a statement: all but the values that are compared."""
+    """What decides the text of a statement: all but the values that are compared.
+
+    `is_impaired`: the certificates have not expired, and are not servable for another reason.
+    """
 
     compared: frozenset[str]
     status: Status | None
@@ -93,6 +106,7 @@ class Shape(NamedTuple):
     is_public: bool
     labels: int
     order: Order
+    is_impaired: bool
 
 
 def issuer_is(name: str) -> ColumnElement[bool]:
@@ -140,7 +154,7 @@ def conditions_of(shape: Shape) -> list[ColumnElement[bool]]:
         conditions.append(literal_column(STARTS_LATER))
     if shape.servable is not None:
         conditions.append(_SERVABLE if shape.servable else not_(_SERVABLE))
-    if _is_impaired(shape):
+    if shape.is_impaired:
         conditions.append(literal_column(IMPAIRED))
     # The first one is joined.
     for number in range(int(is_by_label(shape)), shape.labels):
@@ -161,11 +175,12 @@ def index_of(shape: Shape) -> str | None:
         None: "hostname" in shape.compared or is_by_label(shape),
         "user_id_not_after": of_user and by_expiry,
         "user_id_id": of_user,
+        "not_after_id_impaired": shape.is_impaired and by_expiry,
+        "id_impaired": shape.is_impaired,
         "issuer_not_after_id": "issuer" in shape.compared,
         "trust_not_after_id": "trust" in shape.compared and not shape.is_public,
         "not_before_id": shape.order == "not_before",
         "not_after_id": by_expiry,
-        "id_impaired": _is_impaired(shape),
     }
     return next((name for name, serves in indexes.items() if serves), None)
 
@@ -175,6 +190,8 @@ def is_by_label(shape: Shape) -> bool:
     return shape.labels > 0 and shape.order == "id" and not _SELECTIVE & shape.compared
 
 
-def _is_impaired(shape: Shape) -> bool:
-    """Returns whether something other than the certificate's dates makes it not servable."""
-    return shape.servable is False and shape.status in ("active", "inactive")
+def may_walk_far(shape: Shape) -> bool:
+    """Returns whether a page by id may read many certificates that do not match."""
+    is_filtered = shape.servable is not None or shape.status is not None
+    by_index = index_of(shape) or is_by_label(shape) or "hostname" in shape.compared
+    return shape.order == "id" and is_filtered and not by_index

@@ -165,9 +165,10 @@ class Incidents:
     def _views(self, incident: _Incident, ids: list[int]) -> Iterator[AffectedView]:
         for start in range(0, len(ids), _AT_ONCE):
             values = {**incident.values, "ids": ids_as_json(ids[start : start + _AT_ONCE])}
+            states_of_ids = [_State(*row) for row in self._states[incident.kind](**values)]
+            values["user_ids"] = ids_as_json({state.user_id for state in states_of_ids})
             notified = {row[0] for row in self._notified(**values)}
-            for row in self._states[incident.kind](**values):
-                state = _State(*row)
+            for state in states_of_ids:
                 # It may have changed since its id was read.
                 if state.affected_version:
                     yield _view(state, state.id in notified)

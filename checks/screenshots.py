@@ -25,7 +25,8 @@ from tests.service import Service, run
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
 _CHROMIUM = "/usr/bin/chromium"
-_SIZE = {"width": 1280, "height": 860}
+_WIDTH, _HEIGHT = 1280, 780
+_OVERVIEW_HEIGHT = 1180
 _TERMINATORS = ("edge-fra-1", "edge-fra-2", "edge-iad-1")
 _CUSTOMERS = {
     "Bergmann Outdoor": ["bergmann-outdoor.example", "shop.bergmann-outdoor.example"],
@@ -42,6 +43,7 @@ _CUSTOMERS = {
 # The customer whose certificates are shown: the days until each expires.
 _SHOWN = "Harbor Books"
 _DAYS = (4, 19, 33, 58, 71, 83)
+_MORE_NAMES = ("", "", "login", "orders", "press", "events")
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -69,7 +71,9 @@ def main() -> None:
         page.get_by_label("Operator token").fill(operator)
         page.get_by_role("button", name="Sign in as an operator").click()
         page.get_by_role("heading", name="Overview").wait_for()
+        page.set_viewport_size({"width": _WIDTH, "height": _OVERVIEW_HEIGHT})
         page.screenshot(path=folder / "console-overview.png")
+        page.set_viewport_size({"width": _WIDTH, "height": _HEIGHT})
         # As a portal opens the console of its user.
         answer = api.post(f"/users/{users[_SHOWN]}/console-links", json={})
         page.goto("/" + _checked(answer)["url"].split("/", 3)[3])
@@ -107,7 +111,9 @@ def _page(service: Service) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
         # The browser accepts the session cookie, which is for HTTPS, from localhost.
         url = service.url.replace("127.0.0.1", "localhost")
-        yield browser.new_page(base_url=url, viewport=_SIZE, color_scheme="light")
+        yield browser.new_page(
+            base_url=url, viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="light"
+        )
         browser.close()
 
 
@@ -126,8 +132,8 @@ def _fill(
     chance = random.Random(names[0])
     served = []
     for number, days in enumerate(_DAYS):
-        domain = names[number % len(names)]
-        hostnames = [domain] if number < len(names) else [f"{'abcdef'[number]}.{domain}"]
+        is_listed = number < len(names)
+        hostnames = [names[number] if is_listed else f"{_MORE_NAMES[number]}.{names[0]}"]
         days = days if names == _CUSTOMERS[_SHOWN] else chance.randint(2, 85)
         issuer = chance.choice(issuers)
         key = _key("RSA" if chance.random() < 0.3 else "EC")

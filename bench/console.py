@@ -1,4 +1,4 @@
-"""Measures the console's pages for a user with many certificates: by itself.
+"""Measures the console's pages with many certificates: by itself.
 
 python -m bench.console --certificates 10000
 """
@@ -57,11 +57,25 @@ def _pages(certificates: int) -> dict[str, Iterator[str]]:
         "detail": (f"{_LIST}/{one}" for one in ids),
         "versions": (f"{_LIST}/{one}/versions" for one in ids),
         "upload form": itertools.repeat(f"{_LIST}/new"),
+        "operators: overview": itertools.repeat("/console/overview"),
+        "operators: certificates": (f"/console/certificates?after=0_{one}" for one in ids),
+        "operators: certificates of an issuer": itertools.repeat(
+            "/console/certificates?issuer=CN%3DAuthority+1"
+        ),
+        "operators: expiring": itertools.repeat("/console/expiring?within=90d"),
+        "operators: an incident of a twentieth": itertools.repeat(
+            "/console/incidents?issuer=CN%3DAuthority+1"
+        ),
+        "operators: users": itertools.repeat("/console/users"),
+        "operators: hostnames": itertools.repeat("/console/hostnames"),
+        "operators: terminators": itertools.repeat("/console/terminators"),
+        "operators: webhooks": itertools.repeat("/console/webhooks"),
+        "operators: audit": itertools.repeat("/console/audit"),
     }
 
 
 def _add_terminators(url: str) -> None:
-    """Terminators serve all certificates."""
+    """Terminators serve all certificates, which are of 20 issuers."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO terminators (name, format, errors, seen_at)"
@@ -74,6 +88,7 @@ def _add_terminators(url: str) -> None:
             " SELECT terminators.id, certificates.id, certificates.user_id, 1, now(), true, true"
             " FROM terminators, certificates"
         )
+        connection.execute("UPDATE certificates SET issuer = 'CN=Authority ' || id % 20")
         connection.execute("VACUUM (ANALYZE)")
 
 

@@ -166,6 +166,7 @@ def test_an_operator_adds_a_webhook_and_sees_the_backlogs(
 
     page.get_by_role("link", name="Webhooks", exact=True).first.click()
     look("operator-webhooks")
-    page.get_by_role("row", name="https://dead.example/").get_by_role("link", name="1").click()
+    row = page.get_by_role("row", name="https://dead.example/")
+    row.get_by_role("link", name="1", exact=True).click()
     url = f"{console.url}/console/users/{user_id}/webhooks/{webhook_id}?status=dead"
     expect(page).to_have_url(url)

@@ -53,9 +53,11 @@ def calendar(days: Sequence[OfDay]) -> Calendar:
         next_day = day.date + timedelta(days=1)
         level = _level(day.certificates, most)
         cells.append(Cell(x, y, level, day.date, next_day, day.certificates))
-        if day.date.month != month and (day.date.day <= 7 or not month):
-            month = day.date.month
-            texts.append(Text(x, _TOP - 7, f"{day.date:%b}"))
+        thursday = day.date + timedelta(days=3)
+        # The first week of a month is the one with its first Thursday, as in ISO 8601.
+        if day.date.weekday() == 0 and thursday.month != month:
+            month = thursday.month
+            texts.append(Text(x, _TOP - 7, f"{thursday:%b}"))
     width = cells[-1].x + _STEP + 4
     return Calendar(width, _TOP + 7 * _STEP, _SIZE, cells, texts)
 

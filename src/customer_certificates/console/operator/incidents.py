@@ -28,7 +28,7 @@ class IncidentsPage(ServicePage[Incidents]):
         criteria, after = _criteria(req)
         view, next_after = self._service.read(criteria, after, _LIMIT)
         # So that all pages, the numbers and the file are of the same time.
-        params["since"] = view.since.isoformat().replace("+00:00", "Z")
+        params["since"] = f"{view.since:%Y-%m-%dT%H:%M:%SZ}"
         self.show(
             req,
             resp,

@@ -2,24 +2,14 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    case,
-    false,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    union,
-)
+from sqlalchemy import ColumnElement, and_, case, false, func, literal_column, or_, select, union
 from sqlalchemy.orm import aliased
 
 from ...gateways.database import int_param, text_param, time_param
-from ...gateways.database.sql_functions import from_first_dot, ids_of, items_of
+from ...gateways.database.sql_functions import ids_of, items_of
 from ...models import Certificate, CertificateHostname, CertificateVersion, Event, Serving, User
 from ...models.certificate import MOST_ISSUER_CHARACTERS, MOST_SERIAL_CHARACTERS
+from ..expiry.coverage import name_and_wildcard
 
 Kind = Literal["issuer", "spki", "serials"]
 
@@ -162,14 +152,14 @@ def _is_covered(kind: Kind, *, verified: bool) -> ColumnElement[bool]:
     """
     name, other_name = aliased(CertificateHostname), aliased(CertificateHostname)
     other, serving = aliased(Certificate), aliased(Serving)
-    wildcard = literal("*").concat(from_first_dot(name.hostname))
-    now = time_param("now")
+    wanted, now = name_and_wildcard(name), time_param("now")
     found = (
         select(other.id)
-        .join_from(other_name, other, other.id == other_name.certificate_id)
+        .select_from(wanted)
+        .join(other_name, other_name.hostname == wanted.c.hostname)
+        .join(other, other.id == other_name.certificate_id)
         .where(
             other_name.user_id == Certificate.user_id,
-            other_name.hostname.in_([name.hostname, wildcard]),
             other.id != Certificate.id,
             other.active,
             other.not_servable.is_(None),

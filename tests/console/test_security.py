@@ -27,7 +27,7 @@ from ..resources import pem
 from ..service import Service
 from ..tables import NOW, add_certificates, add_webhook
 from .conftest import Console
-from .hostile_text import IMAGE, INJECTED, NAME, TEXT
+from .hostile_text import IMAGE, LOAD, NAME, TEXT, URL
 
 
 class Site:
@@ -149,32 +149,34 @@ def test_a_portal_opens_the_console_in_a_frame(
 def test_hostile_texts_are_shown_as_text(
     page: Page, operator: Made, console: Console, subtests: pytest.Subtests
 ) -> None:
-    """On every page, for everything that users, CAs, terminators and receivers name.
+    """On every page, for everything that users, CAs, terminators and receivers name."""
+    ids = _hostile(console)
+    reflected = "&".join(
+        f"{name}={quote(TEXT)}"
+        for name in ("hostname", "q", "issuer", "user", "name", "email", "done", "after")
+    )
+    paths = [
+        re.sub(r"\{(\w+)(:\w+)?\}", lambda found: str(ids[found[1]]), route.template)
+        for route in CONSOLE_ROUTES
+        if hasattr(route.page, "on_get") and not route.page.is_static
+    ]
+    page.goto("/console")
+    answers = page.evaluate(LOAD, [[*paths, *(f"{path}?{reflected}" for path in paths)], IMAGE])
+    for path, status, injected, _ in answers:
+        with subtests.test(path[:80]):
+            assert status < 500
+            assert injected == []
+    assert any(has_text for *_, has_text in answers)
 
-    The page itself fails the test for a script's error, and for a violation of the policy.
-    """
+
+def test_hostile_texts_run_no_script(page: Page, operator: Made, console: Console) -> None:
+    """The page itself fails the test for a script's error, and for a violation of the policy."""
     page.context.add_init_script("window.alert = () => { throw new Error('a script ran') }")
     ids = _hostile(console)
-    seen = 0
-    reflected = "&".join(
-        f"{name}={quote(TEXT)}" for name in ("hostname", "q", "query", "issuer", "name", "done")
-    )
-    for route in CONSOLE_ROUTES:
-        if not hasattr(route.page, "on_get") or "/static/" in route.template:
-            continue
-        path = re.sub(r"\{(\w+)(:\w+)?\}", lambda found: str(ids[found[1]]), route.template)
-        for query in ("", f"?{reflected}"):
-            with subtests.test(path + query[:1]):
-                answer = page.goto(path + query)
-                if answer is None or "html" not in answer.headers["content-type"]:
-                    continue
-                assert answer.status < 500
-                assert page.locator(INJECTED).count() == 0
-                text = page.locator("main").inner_text()
-                assert "49" not in re.findall(r"\b49\$", text)
-                seen += IMAGE in page.content().replace("&lt;", "<").replace("&gt;", ">")
-    # The texts were there.
-    assert seen > 1
+    page.goto(f"/console/users/{ids['user_id']}/certificates?hostname={quote(TEXT)}")
+    expect(page.get_by_label("Hostname")).to_have_value(TEXT)
+    page.goto(f"/console/users/{ids['user_id']}/certificates")
+    expect(page.get_by_text(IMAGE).first).to_be_visible()
 
 
 def _require_empty_frame(page: Page, url: str) -> None:
@@ -213,9 +215,7 @@ def _hostile(console: Console) -> dict[str, Any]:
         not_before=NOW,
         not_after=NOW + timedelta(days=90),
     )
-    webhook_id, event_id = add_webhook(
-        engine, user_id, url=f"https://hooks.example.com/{IMAGE}", description=TEXT
-    )
+    webhook_id, event_id = add_webhook(engine, user_id, url=URL, description=TEXT)
     attempt = {"at": "2026-11-23T09:30:00Z", "status": 500, "ms": 1, "error": TEXT, "body": TEXT}
     row = {
         "name": IMAGE,

@@ -51,8 +51,14 @@ def test_a_customer_adds_a_webhook_and_tests_it(
     page.get_by_role("button", name="Send a test event").click()
     expect(page.get_by_role("status")).to_contain_text("A test event is queued.")
 
+    row = page.get_by_role("row", name="A webhook was tested")
+    expect(row).to_contain_text("pending none yet")
     (webhook,) = console.api.get(f"/users/{customer['id']}/webhooks").json()
     assert (webhook["url"], webhook["events"]) == (URL, ["certificate.expiring"])
+    (delivery,) = _deliveries(console, f"/users/{customer['id']}/webhooks", webhook["id"])
+    record_result(console, delivery["event_id"], "delivered", (200, "ok"))
+    # The page shows it without being loaded again.
+    expect(row).to_contain_text("delivered HTTP 200", timeout=20_000)
     page.goto(path)
     expect(page.get_by_role("row", name=URL)).to_contain_text("active 1 kind")
     look("webhooks")

@@ -8,14 +8,12 @@ from falcon import Request, Response
 
 from ..errors import Forbidden
 from ..services.access.console_sessions import ConsoleSessions
-from ..services.access.permissions import Permission, require, users
+from ..services.access.permissions import WHOLE_USER, Permission, require
 from ..services.principal import Principal
 from . import cookies, forms
 from .page import Page
 
 _SAFE_METHODS = frozenset(["GET", "HEAD", "OPTIONS"])
-# The permission of a page that the viewer may see because of a password.
-_OWN = users()
 
 
 class Viewer(NamedTuple):
@@ -110,7 +108,7 @@ class ConsoleAccess:
         context.csrf = cookies.csrf_token(context.secret)
         if not permission.anybody:
             if permission.password and context.viewer.has_password:
-                permission = _OWN
+                permission = WHOLE_USER
             require(permission, context.principal, params.get("user_id"))
 
     def _require_csrf_token(self, req: Request, form: forms.Form) -> None:

@@ -41,7 +41,7 @@ class FleetMetrics:
         gauge("cutovers", "Scheduled cutovers, and those that are overdue.", "state")
         gauge(
             "deliveries",
-            "Webhook deliveries that are pending or dead (no more retries), up to a million.",
+            "Webhook deliveries that are pending or dead (no more retries), up to 100,000.",
             "status",
         )
         gauge(

@@ -56,6 +56,7 @@ ACTIONS: dict[str, str] = {
     "challenge.contest": "Contest a hostname",
     "challenge.close": "Close a challenge",
     "challenge.delete": "Delete a challenge",
+    "console.create_link": "Create a link to the console",
     "console.sign_in": "Sign in to the console",
     "console.sign_out": "Sign out of the console",
     "hostname.grant": "Grant a hostname",

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
 from falcon import Request, Response
 
+from ...field_docs import Id
 from ...services.access.permissions import PASSWORD, SCOPES, users
-from ...services.access.tokens import NewToken, Tokens
+from ...services.access.tokens import NewToken, Tokens, TokenView
 from ...web.request_parsing import Query
 from .. import forms
 from ..page import Page, ServicePage, redirect
@@ -19,6 +21,12 @@ _SCOPE_WORDS = {
     "webhooks": "Manage webhooks",
     "audit:read": "Read the audit log",
 }
+
+
+class _Token(msgspec.Struct):
+    """The token that a form is about."""
+
+    id: Id
 
 
 class TokensPage(Page):
@@ -36,24 +44,24 @@ class TokensPage(Page):
         query.check()
         page = self._tokens.page(req.context.principal, user_id, after, _LIMIT)
         now = self._now()
-        valid = [one for one in page.items if one.revoked_at is None and one.expires_at > now]
+        tokens: dict[bool, list[TokenView]] = {True: [], False: []}
+        for token in page.items:
+            tokens[token.revoked_at is None and token.expires_at > now].append(token)
         self.show(
             req,
             resp,
             "customer/tokens.html",
             user_id=user_id,
             now=now,
-            valid=valid,
-            ended=[one for one in page.items if one not in valid],
+            valid=tokens[True],
+            ended=tokens[False],
             next_after=page.next_after,
             words=_SCOPE_WORDS,
         )
 
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        # An id that is no number names no token.
-        text = req.context.form["token_id"]
-        token_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-        self._tokens.revoke(req.context.principal, token_id)
+        token = forms.parse({"id": forms.whole(req.context.form["token_id"])}, _Token)
+        self._tokens.revoke(req.context.principal, token.id)
         redirect(resp, f"/console/users/{user_id}/tokens?done=token_revoked")
 
 
@@ -73,12 +81,11 @@ class NewTokenPage(ServicePage[Tokens]):
 
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         form = req.context.form
-        days = form["expires_in_days"].strip()
         new = forms.parse(
             {
                 "name": form["name"].strip(),
                 "scopes": form.every("scopes"),
-                "expires_in_days": int(days) if days.isascii() and days.isdigit() else days,
+                "expires_in_days": forms.whole(form["expires_in_days"]),
                 "user_id": user_id,
             },
             NewToken,

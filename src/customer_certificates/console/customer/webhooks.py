@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from falcon import Request, Response
 
+from ...field_docs import Id
 from ...services.access.permissions import users
 from ...services.etags import encode
 from ...services.webhooks.endpoints import Webhooks
@@ -19,10 +20,18 @@ from .event_words import EVENTS
 Owner = int | None
 _WEBHOOKS = 50
 _DELIVERIES = 25
-# A test is sent to the tested webhook alone, and the deletion of a user to operators' webhooks.
-_CHOICES = {
-    kind: words for kind, words in EVENTS.items() if kind not in ("webhook.test", "user.deleted")
-}
+# How often the page asks for the result of a test. Without an end, it would keep the session alive.
+_MOST_WAITS = 9
+# A test is sent to the tested webhook alone.
+_CHOICES = {kind: words for kind, words in EVENTS.items() if kind != "webhook.test"}
+# Only operators' webhooks receive the deletion of a user.
+_CHOICES_OF_USERS = {kind: words for kind, words in _CHOICES.items() if kind != "user.deleted"}
+
+
+class _Event(msgspec.Struct):
+    """The event that a form is about."""
+
+    event_id: Id
 
 
 class WebhooksPage(ServicePage[Webhooks]):
@@ -43,7 +52,6 @@ class WebhooksPage(ServicePage[Webhooks]):
             **_owner(user_id),
             webhooks=msgspec.json.decode(encode(page.items), type=list[WebhookView]),
             next_after=page.next_after,
-            choices=_CHOICES,
             **self.more(),
         )
 
@@ -81,6 +89,7 @@ class WebhookPage(Page):
         query = Query(req)
         status = query.choice("status", Status) if req.get_param("status") else None
         before = query.whole("before", LARGEST_ID, 1)
+        wait = query.whole("wait", 0, 0, _MOST_WAITS)
         query.check()
         webhook = self._webhooks.get(user_id, webhook_id)
         page = self._redelivery.newest(user_id, webhook_id, status, before, _DELIVERIES)
@@ -92,7 +101,7 @@ class WebhookPage(Page):
             webhook=msgspec.json.decode(encode(webhook), type=WebhookView),
             deliveries=msgspec.json.decode(encode(page.items), type=list[DeliveryView]),
             next_before=page.next_after,
-            choices=_CHOICES,
+            wait=wait,
             words=EVENTS,
         )
 
@@ -110,9 +119,10 @@ class WebhookPage(Page):
                 return
             case "test":
                 self._webhooks.test(*webhook)
-                done = "test_queued"
+                done = f"test_queued&wait={_MOST_WAITS}"
             case "redeliver":
-                self._redelivery.redeliver(*webhook, _event_id(form))
+                event = forms.parse(_numbers(form, "event_id"), _Event)
+                self._redelivery.redeliver(*webhook, event.event_id)
                 done = "redelivery_queued"
             case "replay":
                 events = forms.parse(_numbers(form, "after", "until"), Replay)
@@ -144,8 +154,10 @@ class WebhookPage(Page):
 
 def _owner(user_id: Owner) -> dict[str, Any]:
     """Returns what the templates need to know of the owner."""
-    values: dict[str, Any] = {"webhooks_path": _webhooks_path(user_id)}
-    return values if user_id is None else {**values, "user_id": user_id}
+    path = _webhooks_path(user_id)
+    if user_id is None:
+        return {"webhooks_path": path, "choices": _CHOICES}
+    return {"webhooks_path": path, "choices": _CHOICES_OF_USERS, "user_id": user_id}
 
 
 def _webhooks_path(user_id: Owner) -> str:
@@ -156,16 +168,6 @@ def _events(form: forms.Form) -> list[str]:
     return form.every("events") if form["which"] == "some" else ["*"]
 
 
-def _event_id(form: forms.Form) -> int:
-    # An id that is no number names no delivery.
-    text = form["event_id"]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-
-
 def _numbers(form: forms.Form, *names: str) -> dict[str, int | str]:
-    """Returns the fields that are not blank, as numbers if they are some."""
-    fields = form.filled(*names)
-    return {
-        name: int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
-        for name, text in fields.items()
-    }
+    """Returns the fields that are not blank."""
+    return {name: forms.whole(text) for name, text in form.filled(*names).items()}

@@ -148,6 +148,19 @@ class follows(_Function[Any]):  # noqa: N801 - a function of SQL
     on_sqlite = "({0} IS NULL AND {1} > {3})"
 
 
+class is_among(_Function[Any]):  # noqa: N801 - a function of SQL
+    """A condition: the first text is one of the second, a JSON array of a few texts.
+
+    PostgreSQL then looks each of them up in an index, also if row-level security makes reading many
+    rows slow.
+    """
+
+    # SQLAlchemy would compare a Boolean with 1 on SQLite, which then uses no index.
+    type = NullType()
+    on_postgresql = "{0} = ANY (ARRAY(SELECT json_array_elements_text(CAST({1} AS JSON))))"
+    on_sqlite = "{0} IN (SELECT value FROM json_each({1}))"
+
+
 class announce(_Function[None]):  # noqa: N801 - a function of SQL
     """Notifies listeners of events on commit; on SQLite nothing."""
 

@@ -56,16 +56,17 @@ class Replacements:
         self._now = now
         self._page = database.prepare(_page(), tenant=None)
         self._sweep: Sweep | None = None
-        self._starts_at = 0.0
+        self._continues_at = 0.0
 
     def advance(self) -> Sweep | None:
         """Reads some pages. Returns the sweep if they were the last ones, otherwise None.
 
-        Raises Unavailable; the next call continues.
+        Raises Unavailable; a call after a pause continues.
         """
+        if monotonic() < self._continues_at:
+            return None
+        self._continues_at = monotonic() + _LEAST_PAUSE_SECONDS
         if self._sweep is None:
-            if monotonic() < self._starts_at:
-                return None
             now = self._now()
             self._sweep = Sweep(now, (now - _EXPIRED_WITHIN, 0))
         sweep = self._sweep
@@ -80,8 +81,9 @@ class Replacements:
             if len(rows) < _READ_AT_ONCE:
                 self._sweep = None
                 took = monotonic() - sweep.began
-                self._starts_at = monotonic() + max(_LEAST_PAUSE_SECONDS, _PAUSE_FACTOR * took)
+                self._continues_at = monotonic() + max(_LEAST_PAUSE_SECONDS, _PAUSE_FACTOR * took)
                 return sweep
+        self._continues_at = 0.0
         return None
 
 

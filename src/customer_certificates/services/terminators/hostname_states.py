@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from ...errors import user_not_found
 from ...gateways.database import Database, int_param, text_param
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import as_json, items_of
+from ...gateways.database.sql_functions import as_json, is_among
 from ...models import (
     Certificate,
     CertificateHostname,
@@ -23,7 +23,7 @@ from ...pki.names.hostnames import wildcard_of
 from ...pki.names.ownership import Proof
 from ...pki.selection import Candidate, decide
 from ..certificates.candidates import DECIDING, OF_KEY, candidate_of
-from ..hostnames.claims import IS_IN_USE, OF_CLAIM
+from ..hostnames.claims import OF_CLAIM
 
 # `lapsed`: the proof has expired. `taken`: another user owns it. `unclaimed`: nobody does.
 OwnershipState = Literal["proven", "lapsed", "unproven", "contested", "taken", "unclaimed"]
@@ -60,8 +60,9 @@ class HostnameStates:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._page = database.prepare(_states(), tenant=None)
-        names = items_of(text_param("hostnames"))
+        after, named = text_param("after"), text_param("hostname")
+        self._page = database.prepare(_states(lambda column: column > after), tenant=None)
+        self._one = database.prepare(_states(lambda column: column == named), tenant=None)
         user_id = int_param("user_id")
         self._candidates = database.prepare(
             select(CertificateHostname.hostname, HostnameClaim.hostname, *DECIDING)
@@ -70,7 +71,7 @@ class HostnameStates:
             .outerjoin(HostnameClaim, OF_CLAIM)
             .where(
                 CertificateHostname.user_id == user_id,
-                CertificateHostname.hostname.in_(select(names.c.value)),
+                is_among(CertificateHostname.hostname, text_param("hostnames")),
                 CertificateHostname.active,
                 Certificate.active,
             )
@@ -82,7 +83,7 @@ class HostnameStates:
 
         It is None on the last page. Raises NotFound.
         """
-        rows = self._page(user_id=user_id, after=after, limit=limit + 1, hostname=None)
+        rows = self._page(user_id=user_id, after=after, limit=limit + 1)
         if not rows and not self._user(user_id=user_id):
             raise user_not_found(user_id)
         states = self._shown(user_id, rows[:limit])
@@ -92,10 +93,10 @@ class HostnameStates:
         """Returns the state of `hostname`, even if the user has nothing with it. Raises NotFound
         if there is no such user.
         """
-        rows = self._page(user_id=user_id, after="", limit=1, hostname=hostname)
+        rows = self._one(user_id=user_id, hostname=hostname, limit=1)
         if not rows and not self._user(user_id=user_id):
             raise user_not_found(user_id)
-        rows = rows or [(hostname, *[None] * 6, False, False)]
+        rows = rows or [(hostname, *[None] * 6, False)]
         return self._shown(user_id, rows)[0]
 
     def _shown(self, user_id: int, rows: Sequence[Row]) -> list[HostnameState]:
@@ -105,21 +106,20 @@ class HostnameStates:
             for row in self._candidates(user_id=user_id, hostnames=as_json(sorted(names))):
                 found.setdefault(row[0], []).append(row)
         now = self._now()
-        return [_state(row, user_id, now, _served(row[0], found, now)) for row in rows]
+        return [_state(row, user_id, now, found) for row in rows]
 
 
-def _names() -> Any:
-    """Selects the hostnames of the user's claims, challenges and certificates."""
-    user_id, after, named = int_param("user_id"), text_param("after"), text_param("hostname")
+def _names(condition: Callable[[Any], Any]) -> Any:
+    """Selects the hostnames of the user's claims, challenges and certificates.
+
+    `condition` makes a condition from their column.
+    """
+    user_id = int_param("user_id")
     selects = []
     for table in (HostnameClaim, HostnameChallenge, CertificateHostname):
         names = (
             select(table.hostname)
-            .where(
-                table.user_id == user_id,
-                table.hostname > after,
-                named.is_(None) | (table.hostname == named),
-            )
+            .where(table.user_id == user_id, condition(table.hostname))
             .distinct()
             .order_by(table.hostname)
             .limit(int_param("limit"))
@@ -129,9 +129,9 @@ def _names() -> Any:
     return union(*selects).subquery()
 
 
-def _states() -> Any:
+def _states(condition: Callable[[Any], Any]) -> Any:
     """Selects a row for each hostname of the user, with its claim and the user's challenge."""
-    user_id, names = int_param("user_id"), _names()
+    user_id, names = int_param("user_id"), _names(condition)
     rival = aliased(HostnameChallenge)
     is_contested = (
         select(rival.id)
@@ -154,7 +154,6 @@ def _states() -> Any:
             HostnameClaim.proof_until,
             HostnameChallenge.state,
             HostnameChallenge.expires_at,
-            IS_IN_USE,
             is_contested,
         )
         .select_from(names)
@@ -165,8 +164,11 @@ def _states() -> Any:
     )
 
 
-def _state(row: Row, user_id: int, now: datetime, served: list[Served]) -> HostnameState:
-    hostname, owner, proof, claimed_at, proof_until, challenge, expires_at, in_use, contested = row
+def _state(
+    row: Row, user_id: int, now: datetime, certificates: dict[str, list[Row]]
+) -> HostnameState:
+    """Returns the state of a row. `certificates` are the active ones, by hostname."""
+    hostname, owner, proof, claimed_at, proof_until, challenge, expires_at, contested = row
     is_mine = owner == user_id
     state: OwnershipState
     if challenge == "contesting" or (contested and is_mine):
@@ -185,10 +187,10 @@ def _state(row: Row, user_id: int, now: datetime, served: list[Served]) -> Hostn
         proof if is_mine else None,
         claimed_at if is_mine else None,
         proof_until if is_mine else None,
-        is_mine and bool(in_use),
+        is_mine and hostname in certificates,
         challenge is not None,
         challenge == "pending" and expires_at > now,
-        served if is_mine or owner is None else [],
+        _served(hostname, certificates, now) if is_mine or owner is None else [],
     )
 
 

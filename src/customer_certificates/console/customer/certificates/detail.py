@@ -60,7 +60,7 @@ class CertificatePage(Page):
         if action not in _ACTIONS:
             raise Malformed("The form has no such button. Reload the page, and try again.")
         if action == "labels":
-            changes = forms.parse({"labels": form_fields.labels(form)}, CertificateChanges)
+            changes = forms.parse({"labels": forms.labels(form["labels"])}, CertificateChanges)
             self._certificates.change(principal, user_id, certificate_id, changes, None)
         elif action == "cancel":
             self._versions.cancel(principal, user_id, certificate_id, None)

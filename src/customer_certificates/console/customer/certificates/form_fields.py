@@ -4,7 +4,7 @@ import base64
 import re
 
 from ....pki.pem.markers import is_pem
-from ...forms import Form
+from ...forms import Form, text_of
 
 # A browser sends a local time without seconds, unless they were entered.
 _WITHOUT_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}")
@@ -41,26 +41,15 @@ def activation(form: Form) -> dict[str, object]:
     return {"activate_at": f"{text}Z" if text else text}
 
 
-def labels(form: Form) -> dict[str, str]:
-    """Returns the labels: one in each line, like `env=production`."""
-    lines = filter(None, map(str.strip, form["labels"].splitlines()))
-    parts = (line.partition("=") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in parts}
-
-
 def as_lines(labels: dict[str, str]) -> str:
-    """Returns the labels as `labels` reads them."""
+    """Returns the labels as `forms.labels` reads them."""
     return "\n".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def _certificates_in(content: bytes) -> str:
     """Returns a file of certificates as text. A file that is no text is sent as DER in PEM."""
-    try:
-        text = content.decode("utf-8-sig")
-        if "\x00" not in text:
-            return text
-    except UnicodeDecodeError:
-        pass
+    if (text := text_of(content)) is not None:
+        return text
     encoded = base64.encodebytes(content).decode()
     return f"-----BEGIN CERTIFICATE-----\n{encoded}-----END CERTIFICATE-----\n"
 

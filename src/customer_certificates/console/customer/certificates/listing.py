@@ -12,7 +12,7 @@ from ....services.access.permissions import users
 from ....services.certificates.listing import CertificateFilter, Listing
 from ....services.certificates.views import Status
 from ....services.terminators.serving_counts import ServingCounts
-from ....web.request_parsing import Query
+from ... import forms
 from ...page import Page
 
 _LIMIT = 50
@@ -57,13 +57,12 @@ class CertificatesPage(Page):
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        query = Query(req)
+        query = forms.query(req)
         criteria = CertificateFilter(
             active=None,
-            hostname=(query.text("hostname", _Name, "a hostname", "www.example.com") or "").strip()
-            or None,
+            hostname=query.text("hostname", _Name, "a hostname", "www.example.com"),
             expires_before=None,
-            status=query.choice("status", Status) if req.get_param("status") else None,
+            status=query.choice("status", Status),
             fingerprint=None,
             trust=None,
             after=query.whole("after", 0, 0),

@@ -38,7 +38,7 @@ class UploadPage(Page):
             **form_fields.activation(form),
             "active": form["activation"] == "now",
             "grant_hostnames": bool(form["grant_hostnames"]),
-            "labels": form_fields.labels(form),
+            "labels": forms.labels(form["labels"]),
         }
         upload = forms.parse(fields, CertificateUpload)
         view = self._certificates.upload(req.context.principal, user_id, upload, None)

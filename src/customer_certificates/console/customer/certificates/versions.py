@@ -90,7 +90,7 @@ class VersionsPage(Page):
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         form = req.context.form
         fields = {
-            "version": int(form["version"]) if form["version"].isdecimal() else form["version"],
+            "version": forms.number(form["version"]),
             "allow_lost_hostnames": bool(form["allow_lost_hostnames"]),
         }
         rollback = forms.parse(fields, Rollback)

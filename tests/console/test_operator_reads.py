@@ -1,0 +1,109 @@
+"""What operators' pages read over all users, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from falcon.testing import TestClient
+
+from customer_certificates.models import AuditEntry, AuditHead, Delivery, HostnameChallenge
+
+from ..applications import Clock
+from ..owners import owner, stranger
+from ..tables import add_webhook
+
+__all__ = ["owner", "stranger"]
+
+
+def text_of(client: TestClient, path: str) -> str:
+    shown = client.simulate_get(f"/console/{path}")
+    assert shown.status_code == 200, shown.text
+    return str(shown.text)
+
+
+def test_contested_hostnames_have_their_owner_and_challenger(
+    client: TestClient, engine: sa.Engine, clock: Clock, owner: int, stranger: int
+) -> None:
+    client.simulate_put("/hostnames/www.example.com", json={"user_id": owner})
+    assert "Contested" not in text_of(client, "hostnames")
+    row = {
+        "user_id": stranger,
+        "hostname": "www.example.com",
+        "txt_token": "a",
+        "cname_label": "b",
+        "http_token": "c",
+        "state": "contesting",
+        "created_at": clock.now,
+        "expires_at": clock.now + timedelta(days=3),
+        "attempts": 1,
+    }
+    with engine.begin() as connection:
+        connection.execute(sa.insert(HostnameChallenge).values(row))
+
+    contested = text_of(client, "hostnames").partition("Contested")[2].partition("</section>")[0]
+    assert "www.example.com" in contested
+    assert contested.index(f"User {owner}<") < contested.index(f"User {stranger}<")
+
+
+def test_backlogs_are_those_of_all_webhooks_and_the_largest_is_first(
+    client: TestClient, engine: sa.Engine, owner: int
+) -> None:
+    add_webhook(engine, owner, url="https://fine.example/")
+    small, _ = add_webhook(engine, owner, url="https://small.example/")
+    large, _ = add_webhook(engine, None, url="https://large.example/")
+    rows = [
+        {"webhook_id": webhook_id, "event_id": 10_000 + number, "status": status}
+        for number, (webhook_id, status) in enumerate(
+            [(small, "pending"), (large, "dead"), (large, "pending")]
+        )
+    ]
+    with engine.begin() as connection:
+        values = [{**row, "user_id": owner, "ordering_key": row["event_id"]} for row in rows]
+        connection.execute(sa.insert(Delivery), values)
+
+    backlogs = text_of(client, "webhooks").partition("Deliveries of all webhooks")[2]
+    assert backlogs.index("https://large.example/") < backlogs.index("https://small.example/")
+    assert "https://fine.example/" not in backlogs
+    assert f'href="/console/webhooks/{large}?status=dead">1<' in backlogs
+
+
+def test_a_search_of_the_audit_log_goes_on_where_it_stopped(
+    client: TestClient, engine: sa.Engine, clock: Clock, owner: int
+) -> None:
+    """A page searches 10,000 entries: the only one of a kind may be older."""
+    last = 10_500
+    entry = {
+        "chain": owner,
+        "at": clock.now,
+        "actor_kind": "open",
+        "outcome": "done",
+        "request_id": "a",
+        "peer": "127.0.0.1",
+        "detail": "{}",
+        "prev_hash": "",
+        "hash": "",
+    }
+    rows = [
+        {**entry, "seq": seq, "action": "token.create" if seq == 7 else "user.change"}
+        for seq in range(1, last + 1)
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(AuditEntry), rows)
+        head = {"chain": owner, "seq": last, "hash": "", "at": clock.now}
+        connection.execute(sa.insert(AuditHead).values(head))
+
+    search = f"audit?user={owner}&kind=token&outcome=done"
+    first = text_of(client, search)
+    assert "Older entries may." in first
+    assert f"{search.partition('?')[2].replace('&', '&amp;')}&amp;before=501" in first
+    second = text_of(client, f"{search}&before=501")
+    assert ("Entry 7<" in second, "Older entries" in second) == (True, False)
+    assert "Entry 10500<" in text_of(client, f"audit?user={owner}")
+
+
+@pytest.mark.parametrize("path", ["audit?user=999999", "hostnames?hostname=-", "users?email=ada"])
+def test_an_invalid_search_says_so(client: TestClient, path: str) -> None:
+    refused = client.simulate_get(f"/console/{path}")
+
+    assert refused.status_code in (404, 422)
+    assert 'role="alert"' in refused.text

@@ -7,6 +7,7 @@ import argparse
 import base64
 import random
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,6 @@ from playwright.sync_api import Page, sync_playwright
 from tests.service import Service, run
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
-_CHROMIUM = "/usr/bin/chromium"
 _WIDTH, _HEIGHT = 1280, 780
 _OVERVIEW_HEIGHT = 1180
 _TERMINATORS = ("edge-fra-1", "edge-fra-2", "edge-iad-1")
@@ -108,7 +108,9 @@ def _service(folder: Path, root: _Authority) -> Iterator[tuple[Service, str]]:
 @contextmanager
 def _page(service: Service) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         # The browser accepts the session cookie, which is for HTTPS, from localhost.
         url = service.url.replace("127.0.0.1", "localhost")
         yield browser.new_page(

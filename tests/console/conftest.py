@@ -1,5 +1,6 @@
 """A browser, and a service with credentials whose console it shows."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from ..dns_server import DnsServer
 from ..factories import a_user
 from ..service import Service
 
-CHROMIUM = "/usr/bin/chromium"
 # Kept after the run, for people to look at.
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
 _PHONE = {"width": 390, "height": 844}
@@ -88,8 +88,11 @@ def console(
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A browser. Its event loop must not outlive these tests: others begin their own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -36,6 +36,7 @@ class TerminatorsPage(Page):
             terminators=page.items,
             next_after=page.next_after,
             now=self._now(),
+            server=req.prefix,
             silent_seconds=SILENT_AFTER.total_seconds(),
         )
 

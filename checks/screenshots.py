@@ -26,7 +26,7 @@ from tests.service import Service, run
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
 _WIDTH, _HEIGHT = 1280, 780
-_OVERVIEW_HEIGHT = 1180
+_OVERVIEW_HEIGHT = 1036
 _TERMINATORS = ("edge-fra-1", "edge-fra-2", "edge-iad-1")
 _CUSTOMERS = {
     "Bergmann Outdoor": ["bergmann-outdoor.example", "shop.bergmann-outdoor.example"],

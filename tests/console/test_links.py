@@ -1,6 +1,7 @@
 """Links from a portal to the console, and the console in a frame."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_a_link_opens_the_console_once(portal: Portal) -> None:
     assert (late.status_code, "This link is not valid" in late.text) == (404, True)
     assert second.get(portal.home).status_code == 303
     assert "This link is not valid" in first.get(link).text
+
+
+def test_a_link_used_by_several_at_once_opens_one_session(
+    portal: Portal, moved: tuple[TestClient, Clock, Services]
+) -> None:
+    links = moved[2].console_links
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            token = portal.link().rpartition("/")[2]
+            secrets = list(pool.map(lambda _, of=token: links.redeem(of, "", "", ""), range(4)))
+            assert secrets.count(None) == 3
+    assert len(dump(portal.engine)["console_sessions"]) == 5
 
 
 def test_opening_a_link_changes_nothing(portal: Portal) -> None:

@@ -1,7 +1,7 @@
 # `make run` serves, `make test` tests. Both create an environment from the lock file. They need only
 # git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run migrate test check format bench dist swagger.yaml clean
+.PHONY: help run migrate test check format bench screenshots dist swagger.yaml clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,6 +44,9 @@ swagger.yaml: .venv/run.stamp ## regenerate the description of the API
 
 bench: .venv/dev.stamp ## measure the figures of docs/reference/performance.md, beside FastAPI, OpenBao and pgbench
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+screenshots: .venv/dev.stamp ## take the screenshots of README (needs Chromium)
+	$(BIN)/python -m checks.screenshots
 
 dist: .venv/run.stamp ## build a wheel in ./dist
 	@rm -rf dist

@@ -70,6 +70,23 @@ def portal(moved: tuple[TestClient, Clock, Services], engine: sa.Engine) -> Port
     return Portal(client, engine, clock)
 
 
+def test_a_session_of_a_link_cannot_change_the_password(portal: Portal) -> None:
+    """The password would outlive the session, and create tokens."""
+    visitor = Visitor(portal.client)
+    link = portal.link()
+    visitor.get(link)
+    visitor.post(link)
+    settings = f"/console/users/{portal.user_id}/settings"
+    assert "New password" not in visitor.get(settings).text
+    password = "correct horse battery staple"
+
+    answer = visitor.post(settings, action="password", password=password, password_again=password)
+
+    assert answer.status_code == 403
+    assert "This session began with a link." in answer.text
+    assert visitor.get(settings).status_code == 200
+
+
 def test_a_link_opens_the_console_once(portal: Portal) -> None:
     link = portal.link()
     first, second = Visitor(portal.client), Visitor(portal.client)

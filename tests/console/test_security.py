@@ -216,7 +216,13 @@ def _hostile(console: Console) -> dict[str, Any]:
         not_after=NOW + timedelta(days=90),
     )
     webhook_id, event_id = add_webhook(engine, user_id, url=URL, description=TEXT)
-    attempt = {"at": "2026-11-23T09:30:00Z", "status": 500, "ms": 1, "error": TEXT, "body": TEXT}
+    attempt = {
+        "at": "2026-11-23T09:30:00Z",
+        "status": 500,
+        "seconds": 1.0,
+        "error": TEXT,
+        "answer": TEXT,
+    }
     row = {
         "name": IMAGE,
         "format": TEXT,

@@ -21,7 +21,7 @@ from customer_certificates.models import (
 from customer_certificates.services.fleet.gauges import FleetGauges
 
 from ...factories import an_upload
-from ...tables import NOW, add_certificates, add_users, add_webhook
+from ...tables import NOW, add_certificates, add_users, add_webhook, wait_until_settled
 
 # Values by labels, in the order of the labels' names.
 Values = dict[tuple[str, ...], float]
@@ -200,19 +200,16 @@ def test_pending_and_dead_deliveries_are_counted(engine: sa.Engine, watch: Watch
 def test_terminators_are_counted_by_state(
     client: TestClient, owner: int, engine: sa.Engine, watch: Watch
 ) -> None:
-    def cursor() -> str:
-        text: str = client.simulate_get("/terminators/feed").json["cursor"]
-        return text
-
-    before = cursor()
+    before = client.simulate_get("/terminators/feed").json["cursor"]
     assert (
         client.simulate_post(
             f"/users/{owner}/certificates", json=an_upload(active=True)
         ).status_code
         == 201
     )
-    after = cursor()
     changed_at = datetime.now(UTC)
+    wait_until_settled(engine)
+    after = client.simulate_get("/terminators/feed").json["cursor"]
     late = changed_at + timedelta(minutes=6)
 
     def add_terminator(name: str, cursor: str | None, **columns: Any) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from falcon import Request, Response
 
-from ...errors import Finding, Invalid
+from ...errors import Finding, Forbidden, Invalid
 from ...services.access.permissions import WHOLE_USER
 from ...services.expiry.upcoming import Expiring, ExpirySettings
 from ...services.quotas.limits import QUOTAS, Quota
@@ -12,6 +12,7 @@ from ...services.users.email_verifications import EmailVerifications
 from ...services.users.quotas import Quotas, QuotasView
 from ...services.users.users import UserChanges, Users
 from .. import forms
+from ..access import Viewer
 from ..page import Page, redirect
 
 _QUOTA_WORDS: dict[Quota, str] = {
@@ -77,6 +78,7 @@ class SettingsPage(Page):
                 settings = forms.parse({"thresholds": _thresholds(form)}, ExpirySettings)
                 self._expiring.set(principal, user_id, settings, None)
             case "password":
+                _require_password(req.context.viewer)
                 changes = forms.parse(_new_password(form), UserChanges)
                 self._users.change(principal, user_id, changes, None)
                 done = "password_changed"
@@ -85,6 +87,12 @@ class SettingsPage(Page):
                 changes = forms.parse(account, UserChanges)
                 self._users.change(principal, user_id, changes, None)
         redirect(resp, f"/console/users/{user_id}/settings?done={done}")
+
+
+def _require_password(viewer: Viewer) -> None:
+    """Raises Forbidden for a session from a link, which must not outlive the portal's."""
+    if not (viewer.has_password or viewer.is_operator):
+        raise Forbidden("This session began with a link. Sign in with your password to change it.")
 
 
 def _thresholds(form: forms.Form) -> list[str] | None:

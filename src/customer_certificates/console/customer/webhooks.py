@@ -106,6 +106,8 @@ class WebhookPage(Page):
         )
 
     def on_post(self, req: Request, resp: Response, webhook_id: int, user_id: Owner = None) -> None:
+        # Before the fields are checked, so that another user's webhook looks nonexistent.
+        self._webhooks.get(user_id, webhook_id)
         form, principal = req.context.form, req.context.principal
         webhook = principal, user_id, webhook_id
         done = "changed"

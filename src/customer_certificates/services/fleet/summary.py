@@ -83,7 +83,10 @@ class Summary:
         self._read = database.prepare(_summary(), tenant=None)
 
     def read(self, now: datetime | None = None) -> SummaryView:
-        """Returns the numbers, with the status of each certificate at `now`. Raises Unavailable."""
+        """Returns the numbers, with the status of each certificate at `now`. Raises Unavailable.
+
+        `now` must not be before the last upload: the counters have no dates that had passed then.
+        """
         now = now or self._now()
         today = day_of(now)
         rows = self._read(

@@ -18,6 +18,8 @@ from .summary_buckets import DATES, DIMENSIONS, dates, value
 # Not the hash of a hostname: those are locked by other statements with the same kind of number.
 _LOCK = -1
 _AT_ONCE = 5000
+# The worker's other jobs wait meanwhile.
+_MOST_IN_A_RUN = 100_000
 _READ_AT_ONCE = 10_000
 _STATEMENTS_AT_ONCE = 500
 _RECOUNTED = "summary recounted"
@@ -62,12 +64,13 @@ class SummaryCounters:
         self._set_recounted = database.prepare(_set_recounted(), ("name", "since"))
 
     def fold(self) -> int:
-        """Adds all changes to the counters, and returns their number. Raises Unavailable.
+        """Adds changes to the counters, and returns their number. Raises Unavailable.
 
-        Leaves them to another worker if one is doing the same.
+        Leaves them to another worker if one is doing the same. The next run adds those that are too
+        many for one.
         """
         number = 0
-        while self._has_changes():
+        while number < _MOST_IN_A_RUN and self._has_changes():
             with self._database.begin(EVERYBODY) as session:
                 ((is_free,),) = session.run(self._lock)
                 rows = session.run(self._take) if is_free else []

@@ -163,6 +163,7 @@ def test_an_operator_adds_a_webhook_and_sees_the_backlogs(
     page.get_by_role("button", name="Send a test event").click()
     expect(page.get_by_role("status")).to_contain_text("A test event is queued.")
     look("operator-webhook")
+    own = page.url.partition("?")[0]
 
     page.get_by_role("link", name="Webhooks", exact=True).first.click()
     look("operator-webhooks")
@@ -170,3 +171,9 @@ def test_an_operator_adds_a_webhook_and_sees_the_backlogs(
     row.get_by_role("link", name="1", exact=True).click()
     url = f"{console.url}/console/users/{user_id}/webhooks/{webhook_id}?status=dead"
     expect(page).to_have_url(url)
+
+    page.goto(own)
+    page.get_by_text("Delete…").click()
+    page.get_by_role("button", name="Delete the webhook").click()
+    expect(page.get_by_role("status")).to_contain_text("deleted")
+    expect(page.get_by_text("https://hooks.example.com/all")).to_have_count(0)

@@ -104,7 +104,7 @@ def test_an_operator_follows_an_incident(
     page.get_by_label("of this issuer").fill(ISSUER)
     page.get_by_label("with this public key").fill("5d" * 32)
     page.get_by_role("button", name="Show the progress").click()
-    expect(page.get_by_role("alert")).to_contain_text("Exactly one of issuer, spki, serials")
+    expect(page.get_by_role("alert")).to_contain_text("issuer and spki exclude each other")
 
     page.get_by_label("with this public key").fill("")
     page.get_by_label("of this issuer").fill("")

@@ -212,7 +212,7 @@ def test_cache_keys_contain_revisions_and_expire(cached_service: Service, store:
     assert keys
     for key in keys:
         assert re.fullmatch(
-            r"cc:certificates:\d+:3-[0-9a-f]{32}:\((None|True)(, None){5}, 0, 1000\)", key
+            r"cc:certificates:\d+:4-[0-9a-f]{32}:\((None|True)(, None){5}, 0, 1000, \(\)\)", key
         )
         assert 0 < store.ttl(key) <= 3600
         _, _, name, _, body = re.split(r"[|\n]", store.get(key).decode(), maxsplit=4)
@@ -238,7 +238,7 @@ def test_each_revision_has_its_own_cache_key(cached_service: Service, store: Any
         names = {key.decode() for key in store.scan_iter()}
         revisions = {tag.strip('"') for tag in tags}
         assert len(revisions) == 4
-        query = "(None, None, None, None, None, None, 0, 100)"
+        query = "(None, None, None, None, None, None, 0, 100, ())"
         assert names <= {f"cc:certificates:{user}:{revision}:{query}" for revision in revisions}
         return len(names) == 4
 

@@ -310,13 +310,13 @@ def test_sqlite_files_are_private_to_their_owner(on_sqlite: Service, sqlite_file
 
 
 class SmallDisk:
-    """A folder that holds a megabyte: a file system of its own, or a limit where root is denied."""
+    """A folder that holds two megabytes: a file system of its own, or a limit where root is denied."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        self._mounted = not _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
-        most = -1 if self._mounted else 2**20
+        self._mounted = not _mount("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder))
+        most = -1 if self._mounted else 2**21
         limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, -1))"
         self.command = [
             sys.executable,

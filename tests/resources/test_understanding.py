@@ -87,6 +87,7 @@ def test_all_that_is_understood_is_shown(enforcing: TestClient, owner: int) -> N
     assert certificate.json == {
         **told,
         "status": "inactive",
+        "labels": {},
         "version": 1,
         "subject": "CN=www.example.com",
         "issuer": "CN=Issuing",

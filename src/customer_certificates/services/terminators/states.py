@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from sqlalchemy import bindparam, select
 
 from ...gateways.database import Database, int_param, time_param
-from ...models import Event, Terminator
+from ...models import PROBE, Event, Terminator
 from .feed_cursors import read
 from .feed_head import CHANGES, FeedHead, FeedHeads
 
@@ -31,7 +31,7 @@ class _Position(NamedTuple):
 
 
 class TerminatorStates:
-    """Counts terminators by state.
+    """Counts terminators by state. An address that a probe has checked is none.
 
     `silent`: it has not reported for five minutes. `failing`: it reports an error. `behind`: it has
     not received a change that happened five minutes ago. The first of these counts.
@@ -53,9 +53,9 @@ class TerminatorStates:
                 Terminator.user_id,
                 Terminator.seen_at,
                 Terminator.cursor,
-                Terminator.errors,
+                Terminator.errors != "[]",
             )
-            .where(Terminator.id > bindparam("after"))
+            .where(Terminator.id > bindparam("after"), Terminator.format != PROBE)
             .order_by(Terminator.id)
             .limit(int_param("limit")),
             tenant=None,
@@ -73,11 +73,11 @@ class TerminatorStates:
         after = 0
         while page := self._page(after=after, limit=_READ_AT_ONCE):
             after = page[-1][0]
-            for _, user_id, seen_at, cursor, errors in page:
+            for _, user_id, seen_at, cursor, has_errors in page:
                 owner: Owner = "operator" if user_id is None else "user"
                 if seen_at < now - SILENT_AFTER:
                     counts[owner, "silent"] += 1
-                elif errors != "[]":
+                elif has_errors:
                     counts[owner, "failing"] += 1
                 elif _is_behind(cursor, head, position, now):
                     counts[owner, "behind"] += 1

@@ -178,7 +178,9 @@ class TerminatorReports:
     def _terminator_id(self, session: Transaction, principal: Principal, report: Report) -> int:
         """Stores the terminator, and returns its id. Raises Conflict."""
         now, user_id = self._now(), _only_user(principal)
-        of_name = select(Terminator.id, Terminator.format).where(Terminator.name == report.terminator)
+        of_name = select(Terminator.id, Terminator.format).where(
+            Terminator.name == report.terminator
+        )
         known = session.execute(of_name).one_or_none()
         if known is None:
             _require_quota(session, principal, user_id)

@@ -290,6 +290,30 @@ def _names(route: ConsoleRoute) -> set[str]:
 
 
 @pytest.mark.one_backend
+def test_no_form_sends_a_key_back(cast: Cast, subtests: pytest.Subtests) -> None:
+    """A person may paste a key into any field."""
+    visitor, number = cast.operator(), 0
+    for route in [route for route in CLOSED if hasattr(route.page, "on_post")]:
+        if route.template.endswith("/delete"):
+            continue
+        for form in [form for form in _forms(route.page) if form.get("action") != "delete"]:
+            for field in sorted(_fields(route.page)):
+                number += 1
+                content = f"MC4CAQAw{number:036}"
+                key = f"-----BEGIN PRIVATE KEY-----\n{content}\n-----END PRIVATE KEY-----\n"
+                answer = visitor.post(cast.path(route), **{**form, field: key})
+                if content in answer.text:
+                    with subtests.test(route.template, field=field, action=form.get("action")):
+                        pytest.fail("The answer has the key.")
+
+
+def _fields(page: type[Page]) -> set[str]:
+    """The fields that the module of the page reads."""
+    source = Path(sys.modules[page.__module__].__file__ or "").read_text()
+    return {*re.findall(r'form\["(\w+)"\]', source)} - {"action"}
+
+
+@pytest.mark.one_backend
 def test_pages_of_operators_refuse_users(cast: Cast, subtests: pytest.Subtests) -> None:
     for by_password in (True, False):
         session = cast.session(user_id=cast.owner, by_password=by_password)

@@ -46,7 +46,8 @@ class HostnamesPage(Page):
         text = req.context.form["hostname"].strip()
         hostname = normalise(text)
         if hostname is None:
-            detail = f"{text[:100]!r} is not a hostname."
+            # Without the text, which may be a key that was pasted into the wrong field.
+            detail = "This is not a hostname."
             finding = Finding("invalid_value", "hostname", detail, "Example: www.example.com")
             raise Invalid("1 field is invalid.", errors=[finding])
         self._challenges.create(req.context.principal, user_id, hostname)

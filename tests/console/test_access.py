@@ -290,6 +290,24 @@ def _names(route: ConsoleRoute) -> set[str]:
 
 
 @pytest.mark.one_backend
+def test_a_form_without_a_known_button_changes_nothing(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
+    visitor = cast.operator()
+    before = dump(cast.engine)
+    paths = [cast.path(route) for route in CLOSED if hasattr(route.page, "on_post")]
+    with_buttons = [path for path in paths if 'name="action"' in visitor.get(path).text]
+    for path in with_buttons:
+        for fields in (_FIELDS, {**_FIELDS, "action": "unknown"}):
+            with subtests.test(path, action=fields.get("action")):
+                answer = visitor.post(path, **fields)
+                assert answer.status_code == 400
+                assert "The form has no such button." in answer.text
+    assert len(with_buttons) > 5
+    assert dump(cast.engine) == before
+
+
+@pytest.mark.one_backend
 def test_no_form_sends_a_key_back(cast: Cast, subtests: pytest.Subtests) -> None:
     """A person may paste a key into any field."""
     visitor, number = cast.operator(), 0

@@ -65,6 +65,14 @@ def read(req: Request) -> Form:
     raise UnsupportedMediaType("The body is no form. Use the console in a browser.")
 
 
+def action_of(form: Form, *actions: str) -> str:
+    """Returns which of the `actions` of a page the form requests. Raises Malformed."""
+    action = form["action"]
+    if action not in actions:
+        raise Malformed("The form has no such button. Reload the page, and try again.")
+    return action
+
+
 def query(req: Request) -> request_parsing.Query:
     """Returns the query parameters of a search. Fields that were left empty do not count."""
     params = params_of(req)

@@ -158,7 +158,9 @@ def test_a_sign_in_ends_the_oldest_of_many_sessions(
     """Thus nobody can fill the table. A token and a user have as many each."""
     token = make_token(engine, "operator", now=clock.now)
     row = {
-        **{"token_id": token.id, "by_password": False, "last_seen_at": clock.now},
+        "token_id": token.id,
+        "by_password": False,
+        "last_seen_at": clock.now,
         "expires_at": clock.now + timedelta(hours=1),
     }
     secrets = [token_format.new_secret() for _ in range(MOST_SESSIONS)]

@@ -1,6 +1,7 @@
 """A browser, and a service with credentials whose console it shows."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def console(
     migrated: Callable[[Path], None], folder: Path, dns_server: DnsServer
 ) -> Iterator[Console]:
     """A service of the profile prd, on a database of its own. Hostnames need no proof."""
-    data = folder / "console"
+    # A process may set it up repeatedly, between tests of other packages.
+    own = Path(tempfile.mkdtemp(prefix="console-", dir=folder))
+    data = own / "data"
     migrated(data)
     backend = Backend("sqlite", {"CC_DATA_DIR": str(data)})
     settings = {
@@ -74,7 +77,7 @@ def console(
         "CC_WORKERS": "1",
         "CC_RATE_LIMIT": "0",
     }
-    service = Service(settings, folder / "console.log")
+    service = Service(settings, own / "log")
     engine = sa.create_engine(backend.database_url)
     console = Console(service, engine, settings)
     yield console

@@ -124,3 +124,8 @@ def test_an_operator_follows_an_incident(
         connection.execute(sa.delete(Certificate).where(Certificate.serial == "3b"))
     # The page loads the numbers again without a click.
     expect(numbers.nth(0)).to_contain_text("Affected 1", timeout=10_000)
+
+    # It does not do so without an end.
+    page.goto("/console/incidents/numbers?serials=3a&wait=0")
+    expect(page.get_by_text("no longer updated")).to_be_visible()
+    expect(page.locator("[hx-get]")).to_have_count(0)

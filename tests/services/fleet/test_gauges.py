@@ -266,6 +266,8 @@ def test_terminators_are_counted_by_state(
     add_terminator("fails", after, errors='["nginx: [emerg]"]')
     add_terminator("is gone", after, seen_at=late - timedelta(minutes=6))
     add_terminator("of a user", after, user_id=owner, seen_at=late - timedelta(minutes=6))
+    add_terminator("probed once", None, format="probe", seen_at=late - timedelta(minutes=6))
+    add_terminator("probed", None, format="probe", errors='["www.example.com: refused"]')
 
     watch.now = late
     watch.run()

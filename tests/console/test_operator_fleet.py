@@ -93,6 +93,11 @@ def test_an_operator_sees_what_expires_without_a_replacement(
     expect(row).to_contain_text("expired 3 days ago")
     expect(page.get_by_text("www9.fleet.example")).to_have_count(0)
     look("operator-expiring")
+    page.get_by_label("Replacement").select_option("with a replacement")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("with a replacement expires within 7 days")).to_be_visible()
+    page.get_by_label("Replacement").select_option("all")
+    page.get_by_role("button", name="Show").click()
     row.get_by_role("link", name=f"User {user_id}").click()
     expect(page).to_have_url(f"{console.url}/console/users/{user_id}")
 
@@ -124,3 +129,8 @@ def test_an_operator_follows_an_incident(
         connection.execute(sa.delete(Certificate).where(Certificate.serial == "3b"))
     # The page loads the numbers again without a click.
     expect(numbers.nth(0)).to_contain_text("Affected 1", timeout=10_000)
+
+    # It does not do so without an end.
+    page.goto("/console/incidents/numbers?serials=3a&wait=0")
+    expect(page.get_by_text("no longer updated")).to_be_visible()
+    expect(page.locator("[hx-get]")).to_have_count(0)

@@ -324,6 +324,27 @@ def test_only_certificates_of_the_same_user_cover_an_expiring_one(
     assert [{**row, "user_id": owner} for row in of_user] == [shown[0]]
 
 
+def test_expiring_certificates_are_filtered_by_replacement(
+    client: TestClient, engine: sa.Engine, owner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page covers few certificates, so some pages are empty."""
+    monkeypatch.setattr("customer_certificates.services.fleet.expiring._WALK", 3)
+    now = datetime.now(UTC)
+    shown: dict[str, list[int]] = {"true": [], "false": []}
+    for day in range(1, 12):
+        covered = "false" if day in (1, 8, 9, 10) else "true"
+        activate_at = now if covered == "true" else None
+        dates = {"not_after": now + day * DAY, "activate_at": activate_at}
+        shown[covered] += add_certificates(engine, owner, 1, hostnames="[]", **dates)
+
+    for covered, expected in shown.items():
+        found = [*pages(client, "/expiring", covered=covered, limit=2)]
+        assert [one for page in found for one in page] == expected
+        assert max(map(len, found)) == 2
+    assert [] in [*pages(client, "/expiring", covered="false", limit=2)]
+    assert refusal(client.simulate_get("/expiring?covered=no"))[0] == 422
+
+
 def test_only_operators_search_all_users(closed: TestClient, engine: sa.Engine, owner: int) -> None:
     (certificate,) = add_certificates(engine, owner, 1, not_after=datetime.now(UTC), hostnames="[]")
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -234,6 +235,29 @@ def test_affected_certificates_come_in_pages_with_the_numbers_of_all(
         path = answer.headers.get("link", "<>").split(">")[0].strip("<")
 
     assert seen == [(certificate_id, "crm-1") for certificate_id in ids]
+
+
+@pytest.mark.one_backend
+def test_certificates_with_many_hostnames_come_in_small_pages(
+    reporting: TestClient, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (user,) = add_users(engine, 1)
+    names = json.dumps([f"{number}.{'a' * 60}.example" for number in range(20_000)])
+    end = authority.NOW + 90 * DAY
+    ids = add_certificates(engine, user, 6, issuer=REVOKED, not_after=end, hostnames=names)
+
+    first = reporting.simulate_get("/incidents", params={"issuer": REVOKED, "limit": "1000"})
+    path = first.headers["link"].split(">")[0].strip("<")
+    second = reporting.simulate_get(path)
+
+    pages = [[one["id"] for one in page.json["certificates"]] for page in (first, second)]
+    assert pages == [ids[:3], ids[3:]]
+    assert "link" not in second.headers
+    name = "customer_certificates.services.fleet.incidents.MOST_EXPORTED_CHARACTERS"
+    monkeypatch.setattr(name, 2**20)
+    accept = {"Accept": "text/csv"}
+    export = reporting.simulate_get("/incidents", params={"issuer": REVOKED}, headers=accept)
+    assert refusal(export)[:2] == (409, "conflict")
 
 
 def table(answer: Result) -> list[list[str]]:

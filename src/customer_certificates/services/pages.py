@@ -14,7 +14,7 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_ID = 2**63 - 1
 # A thousand certificates with as many hostnames as possible would be hundreds of megabytes.
-_PAGE_SIZE = 4 * 2**20
+PAGE_SIZE = 4 * 2**20
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
@@ -97,7 +97,7 @@ def keyset_page(
     for row in rows[:limit]:
         items.append(view(row))
         size += sum(len(value) for value in row if isinstance(value, str))
-        if size > _PAGE_SIZE:
+        if size > PAGE_SIZE:
             break
     if len(items) == len(rows):
         return KeysetPage(items, None)

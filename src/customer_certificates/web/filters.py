@@ -94,6 +94,12 @@ WITHIN = Parameter(
     "Return certificates that expire within this many days or have expired. Default: 30d.",
     {"type": "string", "pattern": "^[0-9]{1,4}d$", "examples": ["30d"]},
 )
+COVERED = Parameter(
+    "covered",
+    "Return only certificates whose hostnames others cover after the expiry (true), or the others "
+    "(false).",
+    {"type": "string", "enum": ["true", "false"]},
+)
 AFTER_CURSOR = Parameter(
     "after",
     "Return only items after this cursor. The Link header of the previous page has it.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from falcon import Request, Response
 
@@ -12,10 +13,15 @@ from .. import forms
 from ..page import Page
 
 _LIMIT = 100
+Covered = Literal["false", "true", "all"]
+_COVERED: dict[Covered, bool | None] = {"false": False, "true": True, "all": None}
 
 
 class ExpiringPage(Page):
-    """The active certificates of all users that expire soon, those without a replacement first."""
+    """The active certificates of all users that expire soon.
+
+    By default, those without a replacement.
+    """
 
     allow = OPERATORS
 
@@ -27,15 +33,16 @@ class ExpiringPage(Page):
         query = forms.query(req)
         within = timedelta(days=query.days("within", 30))
         after, _ = pagination.slice_by_cursor(query)
+        choice = query.choice("covered", Covered) or "false"
         query.check()
-        page = self._expiring.page(within, after, _LIMIT)
+        page = self._expiring.page(within, after, _LIMIT, _COVERED[choice])
         self.show(
             req,
             resp,
             "operator/expiring.html",
             days=within.days,
-            uncovered=[view for view in page.items if not view.covered],
-            covered=[view for view in page.items if view.covered],
+            choice=choice,
+            certificates=page.items,
             next_after=page.next_after,
             now=self._now(),
         )

@@ -12,6 +12,9 @@ from .. import forms
 from ..page import ServicePage
 
 _LIMIT = 50
+# How often an open page asks for the numbers: for ten minutes. Without an end, it would keep the
+# session alive, and the database busy.
+_MOST_WAITS = 120
 _CRITERIA = ("issuer", "spki", "serials")
 
 
@@ -25,7 +28,7 @@ class IncidentsPage(ServicePage[Incidents]):
         if not any(params.get(name) for name in _CRITERIA):
             self.show(req, resp, "operator/incidents.html", view=None, next_after=None)
             return
-        criteria, after = _criteria(req)
+        criteria, after, _ = _criteria(req)
         view, next_after = self._service.read(criteria, after, _LIMIT)
         # So that all pages, the numbers and the file are of the same time.
         params["since"] = f"{view.since:%Y-%m-%dT%H:%M:%SZ}"
@@ -35,19 +38,20 @@ class IncidentsPage(ServicePage[Incidents]):
             "operator/incidents.html",
             view=view,
             counts=view.counts,
+            wait=_MOST_WAITS,
             next_after=next_after,
         )
 
 
 class IncidentNumbersPage(ServicePage[Incidents]):
-    """The numbers of an incident, which the browser loads again and again."""
+    """The numbers of an incident, which the browser loads several times."""
 
     allow = OPERATORS
 
     def on_get(self, req: Request, resp: Response) -> None:
-        criteria, _ = _criteria(req)
+        criteria, _, wait = _criteria(req)
         counts = self._service.counts(criteria)
-        self.show(req, resp, "fragments/incident_numbers.html", counts=counts)
+        self.show(req, resp, "fragments/incident_numbers.html", counts=counts, wait=wait)
 
 
 class IncidentFilePage(ServicePage[Incidents]):
@@ -56,13 +60,14 @@ class IncidentFilePage(ServicePage[Incidents]):
     allow = OPERATORS
 
     def on_get(self, req: Request, resp: Response) -> None:
-        criteria, _ = _criteria(req)
+        criteria, _, _ = _criteria(req)
         resp.content_type = csv_text.MEDIA_TYPE
         resp.set_header("Content-Disposition", 'attachment; filename="incident.csv"')
         resp.data = csv_text.table(AffectedView, self._service.export(criteria))
 
 
-def _criteria(req: Request) -> tuple[IncidentCriteria, int]:
+def _criteria(req: Request) -> tuple[IncidentCriteria, int, int]:
+    """Returns the criteria, the id before the page, and how often the browser may ask again."""
     query = forms.query(req)
     params = forms.params_of(req)
     serials = params.get("serials")
@@ -71,5 +76,6 @@ def _criteria(req: Request) -> tuple[IncidentCriteria, int]:
         params["serials"] = re.sub(r"[\s,;]+", ",", serials).strip(",")
     criteria = filters.incident_of(query)
     after = query.whole("after", 0, 0)
+    wait = query.whole("wait", 0, 0, _MOST_WAITS)
     query.check()
-    return criteria, after
+    return criteria, after, wait

@@ -22,7 +22,7 @@ _RANGES = (
     ("days_61_to_90", 61, 90, ""),
     ("over_90_days", 91, None, ""),
 )
-_EXPIRED = "/console/expiring?within=0d"
+_EXPIRED = "/console/expiring?within=0d&covered=all"
 
 
 class Row(NamedTuple):

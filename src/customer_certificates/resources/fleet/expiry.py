@@ -9,7 +9,7 @@ from ...services.access.permissions import OPERATORS
 from ...services.fleet.expiring import FleetExpiring
 from ...services.fleet.views import FleetExpiringView
 from ...web import etags, pagination, request_parsing
-from ...web.filters import AFTER_CURSOR, WITHIN
+from ...web.filters import AFTER_CURSOR, COVERED, WITHIN
 from ...web.operations import IF_NONE_MATCH, LIMIT, Answer, operation
 from ...web.resource import Resource
 
@@ -26,7 +26,9 @@ class FleetExpiringResource(Resource[FleetExpiring]):
                 headers=("Link",),
             )
         },
-        parameters=[WITHIN, LIMIT, AFTER_CURSOR, IF_NONE_MATCH],
+        description="With `covered`, a page may have few certificates, or none, although there "
+        "is a next page.",
+        parameters=[WITHIN, COVERED, LIMIT, AFTER_CURSOR, IF_NONE_MATCH],
         refusals=[Invalid],
         allow=OPERATORS,
     )
@@ -34,7 +36,8 @@ class FleetExpiringResource(Resource[FleetExpiring]):
         query = request_parsing.Query(req)
         after, limit = pagination.slice_by_cursor(query)
         within = timedelta(days=query.days("within", 30))
+        covered = query.flag("covered")
         query.check()
-        page = self._service.page(within, after, limit)
+        page = self._service.page(within, after, limit, covered)
         pagination.link_next(req, resp, page.next_after)
         etags.answer(req, resp, page.items)

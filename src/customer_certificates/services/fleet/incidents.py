@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ...errors import Conflict
 from ...gateways.database import Database
 from ...gateways.database.sql_functions import as_json, ids_as_json, names_of
-from ..pages import Page
+from ..pages import PAGE_SIZE, Page
 from .incident_statements import (
     COVERED,
     COVERED_BY_VERIFIED,
@@ -24,6 +24,8 @@ _DEFAULT_SINCE = timedelta(days=5)
 _AT_ONCE = 1000
 # The most certificates of an export.
 MOST_EXPORTED = 100_000
+# The most characters of all hostnames in an export, which is built in memory.
+MOST_EXPORTED_CHARACTERS = 32 * 2**20
 # More than any list of ids has.
 _NO_LIMIT = 2**31 - 1
 
@@ -105,7 +107,10 @@ class Incidents:
         return self._counts(self._begin(criteria))
 
     def page(self, criteria: IncidentCriteria, after: int, limit: int) -> Page[AffectedView]:
-        """Returns a page of affected certificates by id. Raises Unavailable."""
+        """Returns a page of affected certificates by id. Raises Unavailable.
+
+        A page ends early once its hostnames have 4 MiB.
+        """
         return self._page(self._begin(criteria), after, limit)
 
     def read(
@@ -132,7 +137,18 @@ class Incidents:
                 f"More than {MOST_EXPORTED:,} certificates are affected. Read their pages as JSON, "
                 "or export some of them by their serial numbers."
             )
-        return [*self._views(incident, ids)]
+        views: list[AffectedView] = []
+        size = 0
+        for view in self._views(incident, ids):
+            views.append(view)
+            size += _size_of(view)
+            if size > MOST_EXPORTED_CHARACTERS:
+                raise Conflict(
+                    f"The affected certificates have more than {MOST_EXPORTED_CHARACTERS:,} "
+                    "characters of hostnames. Read their pages as JSON, or export some of them by "
+                    "their serial numbers."
+                )
+        return views
 
     def _begin(self, criteria: IncidentCriteria) -> _Incident:
         now = self._now()
@@ -163,7 +179,14 @@ class Incidents:
         ids = self._affected(incident, after, limit + 1)
         # An item may have been deleted since, so its id counts.
         next_after = ids[limit - 1] if len(ids) > limit else None
-        return Page([*self._views(incident, ids[:limit])], next_after)
+        views: list[AffectedView] = []
+        size = 0
+        for view in self._views(incident, ids[:limit]):
+            views.append(view)
+            size += _size_of(view)
+            if size > PAGE_SIZE and view.id != ids[-1]:
+                return Page(views, view.id)
+        return Page(views, next_after)
 
     def _affected(self, incident: _Incident, after: int = 0, limit: int = _NO_LIMIT) -> list[int]:
         rows = self._ids[incident.kind](**incident.values, after=after, limit=limit)
@@ -179,6 +202,10 @@ class Incidents:
                 # It may have changed since its id was read.
                 if state.affected_version:
                     yield _view(state, state.id in notified)
+
+
+def _size_of(view: AffectedView) -> int:
+    return sum(map(len, view.hostnames))
 
 
 def _view(state: _State, notified: bool) -> AffectedView:

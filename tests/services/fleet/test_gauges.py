@@ -19,6 +19,7 @@ from customer_certificates.models import (
     Terminator,
 )
 from customer_certificates.services.fleet.gauges import FleetGauges
+from customer_certificates.services.webhooks.backlog import Backlogs
 
 from ...factories import an_upload
 from ...tables import NOW, add_certificates, add_users, add_webhook, wait_until_settled
@@ -179,7 +180,9 @@ def test_scheduled_and_overdue_cutovers_are_counted(engine: sa.Engine, watch: Wa
     assert watch.values("cutovers") == {("scheduled",): 3, ("overdue",): 1}
 
 
-def test_pending_and_dead_deliveries_are_counted(engine: sa.Engine, watch: Watch) -> None:
+def test_pending_and_dead_deliveries_are_counted(
+    engine: sa.Engine, database: Database, watch: Watch
+) -> None:
     webhook, event = add_webhook(engine, None)
     for number, status in enumerate(("pending", "pending", "dead", "delivered")):
         add(
@@ -195,6 +198,7 @@ def test_pending_and_dead_deliveries_are_counted(engine: sa.Engine, watch: Watch
     watch.run()
 
     assert watch.values("deliveries") == {("pending",): 2, ("dead",): 1}
+    assert Backlogs(database, most=1).total() == (1, 1)
 
 
 def test_terminators_are_counted_by_state(

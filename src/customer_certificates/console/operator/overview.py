@@ -6,7 +6,7 @@ from ...services.access.permissions import OPERATORS
 from ...services.fleet.summary import Summary
 from ...services.terminators.states import STATES, TerminatorStates
 from ...services.users.users import UserFilter, Users
-from ...services.webhooks.backlog import Backlogs
+from ...services.webhooks.backlog import MOST_COUNTED, Backlogs
 from ..page import Page
 from . import charts
 
@@ -44,4 +44,5 @@ class OverviewPage(Page):
             },
             pending=pending,
             dead=dead,
+            most_counted=MOST_COUNTED,
         )

@@ -66,10 +66,25 @@ def test_expiring_certificates_without_a_replacement_are_counted(
 ) -> None:
     (user,) = add_users(engine, 1)
 
-    def add_certificate(name: str, days: float, *, active: bool = True) -> None:
+    def add_certificate(
+        name: str,
+        days: float,
+        *,
+        active: bool = True,
+        lifetime: float = 90,
+        trust: str = "public",
+        not_servable: str | None = None,
+    ) -> None:
         not_after = NOW + timedelta(days=days)
         (number,) = add_certificates(
-            engine, user, 1, not_before=NOW, not_after=not_after, active=active
+            engine,
+            user,
+            1,
+            active=active,
+            not_before=not_after - timedelta(days=lifetime),
+            not_after=not_after,
+            trust=trust,
+            not_servable=not_servable,
         )
         row = {"user_id": user, "hostname": name, "certificate_id": number, "active": active}
         add(engine, CertificateHostname, **row)
@@ -81,6 +96,14 @@ def test_expiring_certificates_without_a_replacement_are_counted(
     add_certificate("e.example", -1)
     add_certificate("f.example", -31)
     add_certificate("g.example", 0.5, active=False)
+    # An alarm about these would be a false one.
+    add_certificate("i.example", 0.5, trust="self_signed")
+    add_certificate("j.example", 0.5, trust="unreadable")
+    add_certificate("k.example", 0.5, not_servable="no_key")
+    add_certificate("l.example", 0.5, lifetime=9.9)
+    add_certificate("m.example", -1, lifetime=1)
+    # The lifetime is just long enough.
+    add_certificate("n.example", 6.5, lifetime=10.1)
     # Another certificate replaces this one.
     add_certificate("h.example", 2)
     add_certificate("h.example", 90)
@@ -88,13 +111,14 @@ def test_expiring_certificates_without_a_replacement_are_counted(
     watch.run()
 
     windows = watch.values("certificates_without_replacement")
-    assert windows == {("expired",): 1, ("1d",): 1, ("7d",): 2, ("30d",): 3}
+    assert windows == {("expired",): 1, ("1d",): 1, ("7d",): 3, ("30d",): 4}
 
 
 def test_many_certificates_are_counted_over_several_runs(engine: sa.Engine, watch: Watch) -> None:
     (user,) = add_users(engine, 1)
     # All expire at the same time, so that pages end between equal times.
-    add_certificates(engine, user, 2100, not_before=NOW, not_after=NOW + timedelta(days=2))
+    start, end = NOW - timedelta(days=88), NOW + timedelta(days=2)
+    add_certificates(engine, user, 2100, trust="public", not_before=start, not_after=end)
 
     watch.run()
     assert watch.values("certificates_without_replacement") == {}

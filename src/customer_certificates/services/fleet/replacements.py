@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Integer, literal_column, select, tuple_
+from sqlalchemy import Integer, case, literal_column, or_, select, true, tuple_
 
 from ...gateways.database import Database, int_param, time_param
+from ...gateways.database.sql_functions import days_between
 from ...models import Certificate
 from ..expiry.coverage import is_covered
 
@@ -18,6 +19,8 @@ _LEAST_PAUSE_SECONDS = 60.0
 # A sweep works for at most a fifth of the time.
 _PAUSE_FACTOR = 4
 _EXPIRED_WITHIN = timedelta(days=30)
+# Certificates with a shorter lifetime are always about to expire.
+_LEAST_DAYS = 10
 _WINDOWS = {"1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 EXPIRED = "expired"
 WINDOWS = (EXPIRED, *_WINDOWS)
@@ -47,6 +50,9 @@ class Sweep:
 
 class Replacements:
     """Reads all certificates that expire soon or have just expired, by expiry.
+
+    It does not count those that browsers reject anyway, and those with a short lifetime: any user
+    can upload such a certificate, and would trigger the operators' alarms.
 
     A large fleet has hundreds of thousands of them, and each needs a search for certificates with
     the same hostnames. So `advance` reads some pages, and the next call continues.
@@ -88,11 +94,20 @@ class Replacements:
 
 
 def _page() -> Any:
-    """Selects the next certificates, and whether others cover each."""
+    """Selects the next certificates, and whether each needs no replacement or has one."""
+    needs_none = or_(
+        Certificate.trust == literal_column("'self_signed'"),
+        Certificate.trust == literal_column("'unreadable'"),
+        Certificate.not_servable.is_not(None),
+        days_between(Certificate.not_before, Certificate.not_after)
+        < literal_column(str(_LEAST_DAYS)),
+    )
     place = tuple_(Certificate.not_after, Certificate.id)
     after = tuple_(time_param("after"), int_param("after_id"))
     return (
-        select(Certificate.not_after, Certificate.id, is_covered())
+        select(
+            Certificate.not_after, Certificate.id, case((needs_none, true()), else_=is_covered())
+        )
         .where(Certificate.active, Certificate.not_after <= time_param("until"), place > after)
         .order_by(Certificate.not_after, Certificate.id)
         # A literal, so that PostgreSQL plans for few certificates. For many, it would hash all

@@ -111,14 +111,6 @@ def test_a_certificate_of_another_user_does_not_exist(
     assert client.simulate_get(page).status_code == 200
 
 
-def test_a_form_without_a_known_button_changes_nothing(client: TestClient, owner: int) -> None:
-    page = upload(client, owner, {**an_upload(), "active": True})
-    answer = send(client, page, {"action": "deactivat"})
-
-    assert answer.status_code == 400
-    assert client.simulate_get(page.removeprefix("/console")).json["active"] is True
-
-
 def test_only_operators_may_grant_hostnames(
     client: TestClient, closed: TestClient, owner: int, engine: sa.Engine
 ) -> None:

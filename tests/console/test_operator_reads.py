@@ -1,5 +1,6 @@
 """What operators' pages read over all users, on both databases."""
 
+import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -158,3 +159,32 @@ def test_an_invalid_search_says_so(client: TestClient, path: str) -> None:
 
     assert refused.status_code in (404, 422)
     assert 'role="alert"' in refused.text
+
+
+def test_each_number_of_days_left_leads_to_as_many_certificates(
+    reporting: TestClient, clock: Clock, engine: sa.Engine, owner: int
+) -> None:
+    midnight = clock.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    second = timedelta(seconds=1)
+    ends = [clock.now - second, clock.now + second]
+    for days in (8, 31, 61, 91):
+        ends += [midnight + timedelta(days=days) - second, midnight + timedelta(days=days)]
+    for end in [*ends, midnight, midnight - second]:
+        for active in (True, False):
+            dates = {"not_before": midnight - timedelta(days=9), "not_after": end}
+            add_certificates(engine, owner, 1, active=active, hostnames='["a.test"]', **dates)
+    overview = text_of(reporting, "overview").partition('id="by-days"')[2]
+    rows = re.findall(
+        r'<a href="/console/([^"]+)">([^<]+)</a>.*?class="number">(\d+)',
+        overview.partition("</table>")[0],
+        re.DOTALL,
+    )
+
+    assert [(label, int(number)) for _, label, number in rows] == [
+        ("Expired", 3),
+        *(("0 to 7 days", 2), ("8 to 30 days", 2), ("31 to 60 days", 2), ("61 to 90 days", 2)),
+        ("More than 90 days", 1),
+    ]
+    for link, label, number in rows:
+        shown = text_of(reporting, html.unescape(link))
+        assert shown.count('data-label="Days left"') == int(number), label

@@ -70,7 +70,7 @@ class SettingsPage(Page):
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         form, principal = req.context.form, req.context.principal
         done = "changed"
-        match form["action"]:
+        match forms.action_of(form, "verify", "expiry", "password", "account"):
             case "verify":
                 self._verifications.send(principal, user_id)
                 done = "verification_queued"
@@ -83,6 +83,7 @@ class SettingsPage(Page):
                 self._users.change(principal, user_id, changes, None)
                 done = "password_changed"
             case _:
+                _require_password(req.context.viewer)
                 account = {"name": form["name"].strip(), "email": form["email"].strip()}
                 changes = forms.parse(account, UserChanges)
                 self._users.change(principal, user_id, changes, None)
@@ -90,7 +91,7 @@ class SettingsPage(Page):
 
 
 def _require_password(viewer: Viewer) -> None:
-    """Raises Forbidden for a session from a link, which must not outlive the portal's."""
+    """Raises Forbidden for a session from a link, whose changes must not outlive the portal's."""
     if not (viewer.has_password or viewer.is_operator):
         raise Forbidden("This session began with a link. Sign in with your password to change it.")
 

@@ -23,6 +23,7 @@ from customer_certificates.models import (
 from customer_certificates.services.fleet import replacements
 from customer_certificates.services.fleet.gauges import FleetGauges
 from customer_certificates.services.fleet.replacements import Replacements
+from customer_certificates.services.webhooks.backlog import Backlogs
 
 from ...factories import an_upload
 from ...tables import NOW, add_certificates, add_users, add_webhook, wait_until_settled
@@ -69,10 +70,25 @@ def test_expiring_certificates_without_a_replacement_are_counted(
 ) -> None:
     (user,) = add_users(engine, 1)
 
-    def add_certificate(name: str, days: float, *, active: bool = True) -> None:
+    def add_certificate(
+        name: str,
+        days: float,
+        *,
+        active: bool = True,
+        lifetime: float = 90,
+        trust: str = "public",
+        not_servable: str | None = None,
+    ) -> None:
         not_after = NOW + timedelta(days=days)
         (number,) = add_certificates(
-            engine, user, 1, not_before=NOW, not_after=not_after, active=active
+            engine,
+            user,
+            1,
+            active=active,
+            not_before=not_after - timedelta(days=lifetime),
+            not_after=not_after,
+            trust=trust,
+            not_servable=not_servable,
         )
         row = {"user_id": user, "hostname": name, "certificate_id": number, "active": active}
         add(engine, CertificateHostname, **row)
@@ -84,6 +100,14 @@ def test_expiring_certificates_without_a_replacement_are_counted(
     add_certificate("e.example", -1)
     add_certificate("f.example", -31)
     add_certificate("g.example", 0.5, active=False)
+    # An alarm about these would be a false one.
+    add_certificate("i.example", 0.5, trust="self_signed")
+    add_certificate("j.example", 0.5, trust="unreadable")
+    add_certificate("k.example", 0.5, not_servable="no_key")
+    add_certificate("l.example", 0.5, lifetime=9.9)
+    add_certificate("m.example", -1, lifetime=1)
+    # The lifetime is just long enough.
+    add_certificate("n.example", 6.5, lifetime=10.1)
     # Another certificate replaces this one.
     add_certificate("h.example", 2)
     add_certificate("h.example", 90)
@@ -91,13 +115,14 @@ def test_expiring_certificates_without_a_replacement_are_counted(
     watch.run()
 
     windows = watch.values("certificates_without_replacement")
-    assert windows == {("expired",): 1, ("1d",): 1, ("7d",): 2, ("30d",): 3}
+    assert windows == {("expired",): 1, ("1d",): 1, ("7d",): 3, ("30d",): 4}
 
 
 def test_many_certificates_are_counted_over_several_runs(engine: sa.Engine, watch: Watch) -> None:
     (user,) = add_users(engine, 1)
     # All expire at the same time, so that pages end between equal times.
-    add_certificates(engine, user, 2100, not_before=NOW, not_after=NOW + timedelta(days=2))
+    start, end = NOW - timedelta(days=88), NOW + timedelta(days=2)
+    add_certificates(engine, user, 2100, trust="public", not_before=start, not_after=end)
 
     watch.run()
     assert watch.values("certificates_without_replacement") == {}
@@ -119,10 +144,11 @@ class SlowCertificate:
 
     def prepare(self, statement: Any, **options: Any) -> Any:
         prepared = self._database.prepare(statement, **options)
+        is_search = CertificateHostname.__tablename__ in str(statement)
 
         def run(**values: Any) -> list[Any]:
             rows: list[Any] = prepared(**values)
-            if any(len(row) == 3 and row[1] == self._slow for row in rows):
+            if is_search and any(row[1] == self._slow for row in rows):
                 raise Unavailable("The database is slow.")
             return rows
 
@@ -135,8 +161,8 @@ def test_a_certificate_that_cannot_be_read_in_time_does_not_stop_the_count(
 ) -> None:
     monkeypatch.setattr(replacements, "_LEAST_PAUSE_SECONDS", 0.0)
     (user,) = add_users(engine, 1)
-    dates = {"not_before": NOW, "not_after": NOW + timedelta(days=2)}
-    slow = add_certificates(engine, user, 30, **dates)[17]
+    start, end = NOW - timedelta(days=88), NOW + timedelta(days=2)
+    slow = add_certificates(engine, user, 30, trust="public", not_before=start, not_after=end)[17]
     sweeps: Any = Replacements(cast(Database, SlowCertificate(database, slow)), lambda: NOW)
 
     for _ in range(40):
@@ -222,7 +248,9 @@ def test_scheduled_and_overdue_cutovers_are_counted(engine: sa.Engine, watch: Wa
     assert watch.values("cutovers") == {("scheduled",): 3, ("overdue",): 1}
 
 
-def test_pending_and_dead_deliveries_are_counted(engine: sa.Engine, watch: Watch) -> None:
+def test_pending_and_dead_deliveries_are_counted(
+    engine: sa.Engine, database: Database, watch: Watch
+) -> None:
     webhook, event = add_webhook(engine, None)
     for number, status in enumerate(("pending", "pending", "dead", "delivered")):
         add(
@@ -238,6 +266,7 @@ def test_pending_and_dead_deliveries_are_counted(engine: sa.Engine, watch: Watch
     watch.run()
 
     assert watch.values("deliveries") == {("pending",): 2, ("dead",): 1}
+    assert Backlogs(database, most=1).total() == (1, 1)
 
 
 def test_terminators_are_counted_by_state(

@@ -10,7 +10,7 @@ from ...services.fleet.summary import Summary
 from ...services.fleet.summary_views import SummaryView
 from ...services.terminators.states import STATES, TerminatorStates
 from ...services.users.users import UserFilter, Users
-from ...services.webhooks.backlog import Backlogs
+from ...services.webhooks.backlog import MOST_COUNTED, Backlogs
 from ..page import Page
 from . import charts
 
@@ -68,6 +68,7 @@ class OverviewPage(Page):
             },
             pending=pending,
             dead=dead,
+            most_counted=MOST_COUNTED,
         )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...services.access.permissions import OPERATORS
-from ...services.webhooks.backlog import Backlogs
+from ...services.webhooks.backlog import MOST_COUNTED, Backlogs
 from ...services.webhooks.endpoints import Webhooks
 from ..customer.webhooks import WebhookPage, WebhooksPage
 
@@ -24,7 +24,8 @@ class AllWebhooksPage(WebhooksPage):
         """Returns the backlogs."""
         pending, dead = self._backlogs.total()
         backlogs = self._backlogs.largest(_BACKLOGS) if pending or dead else []
-        return {"pending": pending, "dead": dead, "backlogs": backlogs}
+        counts = {"pending": pending, "dead": dead, "most_counted": MOST_COUNTED}
+        return {**counts, "backlogs": backlogs}
 
 
 class OperatorWebhookPage(WebhookPage):

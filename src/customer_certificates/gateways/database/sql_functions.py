@@ -8,6 +8,7 @@ from msgspec import json
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Float,
     Insert,
     Select,
     SQLColumnExpression,
@@ -68,6 +69,14 @@ class bytes_of(_Function[int]):  # noqa: N801 - a function of SQL
     type = BigInteger()
     on_postgresql = "octet_length({0})"
     on_sqlite = "length(CAST({0} AS BLOB))"
+
+
+class days_between(_Function[float]):  # noqa: N801 - a function of SQL
+    """The days from one time to another, with fractions; NULL if one is NULL."""
+
+    type = Float()
+    on_postgresql = "(EXTRACT(EPOCH FROM ({1} - {0})) / 86400)"
+    on_sqlite = "(julianday({1}) - julianday({0}))"
 
 
 class number_of_items(_Function[int]):  # noqa: N801 - a function of SQL

@@ -7,19 +7,17 @@ from time import monotonic
 from typing import Any
 
 from msgspec.structs import asdict
-from sqlalchemy import Integer, func, literal_column, select
+from sqlalchemy import func, literal_column, select
 
 from ...gateways.database import Database, time_param
 from ...gateways.fleet_metrics import FleetMetrics
-from ...models import Certificate, Delivery, HostnameChallenge, HostnameClaim
-from ...models.delivery import PENDING
+from ...models import Certificate, HostnameChallenge, HostnameClaim
 from ..terminators.states import TerminatorStates
+from ..webhooks.backlog import Backlogs
 from .replacements import Replacements
 from .summary import Summary
 
 _EVERY_SECONDS = 60.0
-# Row-level security reads the row of each one.
-_MOST_DELIVERIES = 100_000
 # Workers make cutovers every second.
 _OVERDUE_AFTER = timedelta(minutes=1)
 
@@ -55,12 +53,12 @@ class FleetGauges:
         self._metrics = metrics
         self._now = now
         self._every_seconds = every_seconds
+        self._backlogs = Backlogs(database)
         self._replacements = Replacements(database, now)
         self._states = TerminatorStates(database, now)
         self._summary = Summary(database, now)
         self._hostnames = database.prepare(_hostnames(), tenant=None)
         self._cutovers = database.prepare(_cutovers(), tenant=None)
-        self._deliveries = database.prepare(_deliveries(), tenant=None)
         self._soonest_expiry = database.prepare(_soonest_expiry(), tenant=None)
         self._due_at: dict[Callable[[], Values], float] = dict.fromkeys(
             (
@@ -113,7 +111,7 @@ class FleetGauges:
         return {"cutovers": {("scheduled",): scheduled, ("overdue",): overdue}}
 
     def _count_deliveries(self) -> Values:
-        ((pending, dead),) = self._deliveries()
+        pending, dead = self._backlogs.total()
         return {"deliveries": {("pending",): pending, ("dead",): dead}}
 
     def _count_terminators(self) -> Values:
@@ -140,14 +138,3 @@ def _cutovers() -> Any:
 
 def _number(*conditions: Any) -> Any:
     return select(func.count()).where(*conditions).scalar_subquery()
-
-
-def _deliveries() -> Any:
-    return select(_number_of(PENDING), _number_of(literal_column("'dead'")))
-
-
-def _number_of(status: Any) -> Any:
-    """Selects the number of deliveries with a status, up to a limit."""
-    some = select(literal_column("1")).where(Delivery.status == status)
-    limited = some.limit(literal_column(str(_MOST_DELIVERIES), Integer)).subquery()
-    return select(func.count()).select_from(limited).scalar_subquery()

@@ -7,10 +7,11 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Integer, literal_column, select, tuple_
+from sqlalchemy import Integer, case, literal_column, or_, select, true, tuple_
 
 from ...errors import Unavailable
 from ...gateways.database import Database, int_param, time_param
+from ...gateways.database.sql_functions import days_between
 from ...models import Certificate
 from ..expiry.coverage import is_covered
 
@@ -20,9 +21,17 @@ _LEAST_PAUSE_SECONDS = 60.0
 # A sweep works for at most a fifth of the time.
 _PAUSE_FACTOR = 4
 _EXPIRED_WITHIN = timedelta(days=30)
+# Certificates with a shorter lifetime are always about to expire.
+_LEAST_DAYS = 10
 _WINDOWS = {"1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 EXPIRED = "expired"
 WINDOWS = (EXPIRED, *_WINDOWS)
+_NEEDS_NONE = or_(
+    Certificate.trust == literal_column("'self_signed'"),
+    Certificate.trust == literal_column("'unreadable'"),
+    Certificate.not_servable.is_not(None),
+    days_between(Certificate.not_before, Certificate.not_after) < literal_column(str(_LEAST_DAYS)),
+)
 
 
 @dataclass(slots=True)
@@ -50,6 +59,9 @@ class Sweep:
 class Replacements:
     """Reads all certificates that expire soon or have just expired, by expiry.
 
+    It does not count those that browsers reject anyway, and those with a short lifetime: any user
+    can upload such a certificate, and would trigger the operators' alarms.
+
     A large fleet has hundreds of thousands of them, and each needs a search for certificates with
     the same hostnames. So `advance` reads some pages, and the next call continues.
     """
@@ -57,8 +69,9 @@ class Replacements:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
         # PostgreSQL plans for the number of certificates in the statement.
-        self._page = cache(lambda size: database.prepare(_page(size, is_covered()), tenant=None))
-        self._next = database.prepare(_page(1), tenant=None)
+        column = case((_NEEDS_NONE, true()), else_=is_covered())
+        self._page = cache(lambda size: database.prepare(_page(size, column), tenant=None))
+        self._next = database.prepare(_page(1, _NEEDS_NONE), tenant=None)
         self._size = _READ_AT_ONCE
         self._sweep: Sweep | None = None
         self._continues_at = 0.0
@@ -105,17 +118,17 @@ class Replacements:
             if size > 1:
                 raise
             # This fails if the whole database is unavailable.
-            return [(*row, False) for row in self._next(**place)], False
+            return self._next(**place), False
         self._size = min(2 * size, _READ_AT_ONCE)
         return rows, len(rows) < size
 
 
-def _page(size: int, *more: Any) -> Any:
-    """Selects the next certificates by expiry, with the columns `more`."""
+def _page(size: int, column: Any) -> Any:
+    """Selects the next certificates by expiry, with the column."""
     place = tuple_(Certificate.not_after, Certificate.id)
     after = tuple_(time_param("after"), int_param("after_id"))
     return (
-        select(Certificate.not_after, Certificate.id, *more)
+        select(Certificate.not_after, Certificate.id, column)
         .where(Certificate.active, Certificate.not_after <= time_param("until"), place > after)
         .order_by(Certificate.not_after, Certificate.id)
         # A literal, so that PostgreSQL plans for few certificates. For many, it would hash all

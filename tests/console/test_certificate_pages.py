@@ -153,6 +153,25 @@ def test_only_operators_may_grant_hostnames(
     assert "grant_hostnames requires an operator token." in refused.text
 
 
+def test_only_hostnames_without_another_certificate_are_named_as_lost(
+    client: TestClient, owner: int
+) -> None:
+    names = ["www.example.com", "a.example.com", "b.example.com"]
+    page = upload(client, owner, {**self_signed(*names), "active": True})
+    upload(client, owner, {**an_upload("b.example.com"), "active": True})
+    before = [client.simulate_get(page + path).text for path in ("", "/delete")]
+    certificate = client.simulate_get(page.removeprefix("/console")).json
+    served = {name: certificate[name] for name in ("version", "fingerprint_sha256")}
+    said = {"terminator": "edge-1", "served": [{"certificate_id": certificate["id"], **served}]}
+    assert client.simulate_post("/terminators/reports", json=said).status_code == 204
+
+    for path, unserved in zip(("", "/delete"), before, strict=True):
+        text = client.simulate_get(page + path).text
+        warning = text.partition("Hostnames that ")[2].partition("</ul>")[0]
+        assert re.findall("<li>(.*?)</li>", warning) == names[:2]
+        assert "Hostnames that " not in unserved
+
+
 def test_terminators_count_if_they_are_live_and_may_serve_the_user(
     client: TestClient, owner: int, stranger: int, engine: sa.Engine
 ) -> None:

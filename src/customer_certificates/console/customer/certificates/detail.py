@@ -16,7 +16,6 @@ from ....services.certificates.views import CertificateDetail, detailed
 from ....services.terminators.serving_counts import ServingCounts
 from ... import forms
 from ...page import Page, ServicePage, redirect
-from . import form_fields
 
 
 class CertificatePage(Page):
@@ -48,7 +47,6 @@ class CertificatePage(Page):
             certificate=certificate,
             chain=self._validation.chain_of(certificate.chain_pem),
             count=self._serving_counts.of(user_id, [certificate_id])[certificate_id],
-            labels=form_fields.as_lines(certificate.labels),
             lost=_lost(self._certificates, user_id, certificate),
             now=self._now(),
         )

@@ -310,7 +310,7 @@ def test_sqlite_files_are_private_to_their_owner(on_sqlite: Service, sqlite_file
 
 
 class SmallDisk:
-    """A folder that holds two megabytes: a file system of its own, or a limit where root is denied."""
+    """A folder that holds two megabytes: a file system, or a limit where root is denied."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -753,7 +753,7 @@ def _create_summary() -> None:
         sa.PrimaryKeyConstraint("dimension", "value", name="pk_summary_values"),
     )
     _create_index("summary_values", "dimension", "number", "value")
-    times = ("ends_on", "begins", "chain_begins", "chain_ends")
+    times = ("expires_on", "valid_from", "chain_valid_from", "chain_expires")
     op.create_table(
         "summary_dates",
         sa.Column("active", sa.Boolean(), nullable=False),

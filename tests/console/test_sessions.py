@@ -11,7 +11,8 @@ from falcon.testing import TestClient
 from customer_certificates.app import create_app
 from customer_certificates.console import cookies
 from customer_certificates.crypto import token_format
-from customer_certificates.models import AuditEntry, Token, User
+from customer_certificates.models import AuditEntry, ConsoleSession, Token, User
+from customer_certificates.services.access.console_sessions import MOST_SESSIONS
 
 from ..applications import Clock
 from ..conftest import Backend
@@ -72,6 +73,29 @@ def test_a_session_ends_after_half_an_hour_without_a_request(
     assert visitor.get(user["home"]).status_code == 303
 
 
+@pytest.mark.one_backend("sqlite")
+def test_a_page_is_shown_while_the_database_takes_no_writes(
+    visitor: Visitor, clock: Clock, closed: TestClient, engine: sa.Engine
+) -> None:
+    """The use is not recorded, so the session ends half an hour after the use before."""
+    user = _user(closed, engine)
+    _sign_in(visitor, user)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER no_writes BEFORE UPDATE ON console_sessions "
+            "BEGIN INSERT INTO missing VALUES (1); END"
+        )
+    try:
+        clock.now += timedelta(minutes=20)
+        shown = visitor.get(user["home"]).status_code
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TRIGGER no_writes")
+    clock.now += timedelta(minutes=10)
+
+    assert (shown, visitor.get(user["home"]).status_code) == (200, 303)
+
+
 def test_a_session_ends_twelve_hours_after_the_sign_in(
     visitor: Visitor, clock: Clock, closed: TestClient, engine: sa.Engine
 ) -> None:
@@ -126,6 +150,36 @@ def test_a_new_password_ends_every_session(closed: TestClient, engine: sa.Engine
     closed.simulate_patch(path, json={"password": "another uncommon one"}, headers=headers)
 
     assert [visitor.get(user["home"]).status_code for visitor in visitors] == [303, 303]
+
+
+def test_a_sign_in_ends_the_oldest_of_many_sessions(
+    visitor: Visitor, clock: Clock, closed: TestClient, engine: sa.Engine
+) -> None:
+    """Thus nobody can fill the table. A token and a user have as many each."""
+    token = make_token(engine, "operator", now=clock.now)
+    row = {
+        "token_id": token.id,
+        "by_password": False,
+        "last_seen_at": clock.now,
+        "expires_at": clock.now + timedelta(hours=1),
+    }
+    secrets = [token_format.new_secret() for _ in range(MOST_SESSIONS)]
+    with engine.begin() as connection:
+        for age, secret in enumerate(secrets):
+            at = {
+                "secret_sha256": token_format.digest(secret),
+                "created_at": clock.now - timedelta(seconds=age),
+            }
+            connection.execute(sa.insert(ConsoleSession).values({**row, **at}))
+    _sign_in(visitor, _user(closed, engine))
+    visitor.secret = None
+    visitor.get(_SIGN_IN)
+    visitor.post(_SIGN_IN, token=token.text)
+
+    kept = {bytes(one[0]) for one in dump(engine)["console_sessions"]}
+    expected = {token_format.digest(secret) for secret in [*secrets[:-1], visitor.secret or ""]}
+    assert len(kept) == MOST_SESSIONS + 1
+    assert expected < kept
 
 
 def test_signing_out_everywhere_ends_only_own_sessions(

@@ -53,7 +53,7 @@ class SummaryValue(Base):
 class SummaryDates(Base):
     """The number of certificates whose status changes at the same times.
 
-    `reason` says why no server can ever serve them (empty: servers can). `ends_on` is the day of
+    `reason` says why no server can ever serve them (empty: servers can). `expires_on` is the day of
     `not_after`. The other times are in seconds since 1970, and 0 if they have no effect
     (services/fleet/summary_buckets.py).
     """
@@ -62,10 +62,10 @@ class SummaryDates(Base):
 
     active: Mapped[bool] = mapped_column(primary_key=True)
     reason: Mapped[str] = mapped_column(Text, primary_key=True)
-    ends_on: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    begins: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    chain_begins: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    chain_ends: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    expires_on: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    valid_from: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chain_valid_from: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chain_expires: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(BigInteger)
 
 

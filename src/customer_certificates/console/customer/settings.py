@@ -83,6 +83,7 @@ class SettingsPage(Page):
                 self._users.change(principal, user_id, changes, None)
                 done = "password_changed"
             case _:
+                _require_password(req.context.viewer)
                 account = {"name": form["name"].strip(), "email": form["email"].strip()}
                 changes = forms.parse(account, UserChanges)
                 self._users.change(principal, user_id, changes, None)
@@ -90,7 +91,7 @@ class SettingsPage(Page):
 
 
 def _require_password(viewer: Viewer) -> None:
-    """Raises Forbidden for a session from a link, which must not outlive the portal's."""
+    """Raises Forbidden for a session from a link, whose changes must not outlive the portal's."""
     if not (viewer.has_password or viewer.is_operator):
         raise Forbidden("This session began with a link. Sign in with your password to change it.")
 

@@ -3,33 +3,16 @@
 from falcon import Request, Response
 
 from ...errors import Conflict, Invalid
-from ...models.certificate import MOST_ISSUER_CHARACTERS
 from ...services.access.permissions import OPERATORS
 from ...services.fleet.incident_views import AffectedView, IncidentView
 from ...services.fleet.incidents import Incidents
 from ...services.fleet.summary import Summary
 from ...services.fleet.summary_views import SummaryView
 from ...web import csv_text, pagination, request_parsing, responses
-from ...web.filters import MOST_SERIALS, incident_of
+from ...web.filters import ISSUER, MOST_SERIALS, SPKI, incident_of
 from ...web.operations import PAGE, Answer, Parameter, operation
 from ...web.resource import Resource
 
-_ISSUER_EXAMPLE = "CN=R10,O=Let's Encrypt,C=US"
-_ISSUER = Parameter(
-    "issuer",
-    "Certificates of this issuer, as `issuer` of a certificate shows it.",
-    {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MOST_ISSUER_CHARACTERS,
-        "examples": [_ISSUER_EXAMPLE],
-    },
-)
-_SPKI = Parameter(
-    "spki",
-    "Certificates with this public key: the SHA-256 of its SPKI in hexadecimal.",
-    {"type": "string", "pattern": request_parsing.SHA256, "examples": ["5d" * 32]},
-)
 _SERIALS = Parameter(
     "serials",
     f"Certificates with one of up to {MOST_SERIALS} serial numbers in hexadecimal, with commas "
@@ -77,7 +60,7 @@ class IncidentsResource(Resource[Incidents]):
         "if its current version, an earlier one, or one that waits for its cutover matches and has "
         "not expired (docs/how-to/fleet.md). CSV has at most 100,000 certificates, and ignores "
         "`limit` and `after`. A cell that could be a formula begins with an apostrophe.",
-        parameters=[_ISSUER, _SPKI, _SERIALS, _SINCE, *PAGE],
+        parameters=[ISSUER, SPKI, _SERIALS, _SINCE, *PAGE],
         refusals=[Invalid, Conflict],
         allow=OPERATORS,
     )

@@ -1,13 +1,14 @@
 """Sessions of the console: begin, read, end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from ...crypto.token_format import digest, new_secret
-from ...errors import Forbidden
+from ...errors import Forbidden, Unavailable
 from ...gateways.database import EVERYBODY, Database, Transaction, time_param
 from ...models import ConsoleSession, Token, User
 from ..audit.hash_chain import NOBODY
@@ -20,6 +21,8 @@ from .permissions import SCOPES
 
 IDLE_LIMIT = timedelta(minutes=30)
 ABSOLUTE_LIMIT = timedelta(hours=12)
+# A sign-in ends the oldest sessions of the user or the token beyond these.
+MOST_SESSIONS = 50
 # Each request would write otherwise.
 _PRECISION = timedelta(minutes=1)
 
@@ -67,7 +70,8 @@ class ConsoleSessions:
         self._remove = database.prepare(
             removal_of_oldest(
                 ConsoleSession.secret_sha256,
-                ConsoleSession.expires_at <= time_param("now"),
+                (ConsoleSession.expires_at <= time_param("now"))
+                | (ConsoleSession.last_seen_at <= time_param("idle_since")),
                 ConsoleSession.expires_at,
             )
         )
@@ -118,12 +122,14 @@ class ConsoleSessions:
     ) -> str:
         """Adds a session to a transaction of all tenants, and returns its secret.
 
-        Ends the session with the secret `replaced`, if there is one.
+        Ends the session with the secret `replaced`, if there is one, and the oldest sessions
+        beyond `MOST_SESSIONS`.
         """
         secret, now = new_secret(), self._now()
         session.execute(
             delete(ConsoleSession).where(ConsoleSession.secret_sha256 == digest(replaced))
         )
+        session.execute(_removal_of_excess(principal))
         session.execute(
             insert(ConsoleSession).values(
                 secret_sha256=digest(secret),
@@ -139,14 +145,18 @@ class ConsoleSessions:
         return secret
 
     def find(self, secret: str, request_id: str, peer: str) -> Session | None:
-        """Returns the session with this secret, if it is valid, and records its use."""
+        """Returns the session with this secret, if it is valid, and records its use.
+
+        If the database takes no writes, the use is not recorded.
+        """
         now, key = self._now(), digest(secret)
         rows = self._find(of_secret=key, now=now, idle_since=now - IDLE_LIMIT)
         if not rows:
             return None
         user_id, token_id, by_password, return_url, last_seen_at, name, password_hash = rows[0]
         if now - last_seen_at >= _PRECISION:
-            with self._database.begin(EVERYBODY) as session:
+            # A page that only reads must not fail because of this write.
+            with suppress(Unavailable), self._database.begin(EVERYBODY) as session:
                 session.run(self._touch, of_secret=key, now=now, before=now - _PRECISION)
         principal = Principal(
             "operator" if user_id is None else "user",
@@ -165,16 +175,12 @@ class ConsoleSessions:
 
     def end_all(self, principal: Principal) -> None:
         """Ends every session of the principal, a user or an operator's token."""
-        owned = (
-            ConsoleSession.token_id == principal.token_id
-            if principal.user_id is None
-            else ConsoleSession.user_id == principal.user_id
-        )
-        self._end(principal, owned)
+        self._end(principal, _is_of(principal))
 
     def purge(self) -> int:
-        """Deletes expired sessions, and returns their number."""
-        return remove_in_batches(self._database, self._remove, now=self._now())
+        """Deletes expired and idle sessions, and returns their number."""
+        now = self._now()
+        return remove_in_batches(self._database, self._remove, now=now, idle_since=now - IDLE_LIMIT)
 
     def _end(self, principal: Principal, condition: ColumnElement[bool]) -> None:
         chain = principal.user_id or NOBODY
@@ -185,6 +191,24 @@ class ConsoleSessions:
             )
             number = len(ended.all())
             entry.add({"sessions": number}, changed=number > 0)
+
+
+def _is_of(principal: Principal) -> ColumnElement[bool]:
+    """Returns whether a session is of the principal, a user or an operator's token."""
+    if principal.user_id is None:
+        return ConsoleSession.token_id == principal.token_id
+    return ConsoleSession.user_id == principal.user_id
+
+
+def _removal_of_excess(principal: Principal) -> Any:
+    """Deletes the oldest sessions of the principal, so that another one may be added."""
+    oldest = (
+        select(ConsoleSession.secret_sha256)
+        .where(_is_of(principal))
+        .order_by(ConsoleSession.created_at.desc(), ConsoleSession.secret_sha256)
+        .offset(MOST_SESSIONS - 1)
+    )
+    return delete(ConsoleSession).where(ConsoleSession.secret_sha256.in_(oldest))
 
 
 def _valid_session() -> Any:

@@ -52,7 +52,7 @@ class _Group(NamedTuple):
     def status(self) -> str:
         if self.days == -1:
             return "expired"
-        if self.has("not_begun"):
+        if self.has("not_yet_valid"):
             return "not_yet_valid"
         return "active" if self.has("active") else "inactive"
 
@@ -61,9 +61,9 @@ class _Group(NamedTuple):
         """Returns why no server may serve them, in the order of `why_not_servable`."""
         if self.reason or self.status in ("expired", "not_yet_valid"):
             return self.reason or self.status
-        if self.has("chain_ended"):
+        if self.has("chain_expired"):
             return "chain_expired"
-        return "chain_not_yet_valid" if self.has("chain_not_begun") else "servable"
+        return "chain_not_yet_valid" if self.has("chain_not_yet_valid") else "servable"
 
     @property
     def range(self) -> str:
@@ -90,8 +90,8 @@ class Summary:
         now = now or self._now()
         today = day_of(now)
         rows = self._read(
-            begun_by=floor(now.timestamp()),
-            ended_by=ceil(now.timestamp()),
+            valid_by=floor(now.timestamp()),
+            expired_by=ceil(now.timestamp()),
             today=today,
             before_today=today - 1,
             last_day=today + _LAST_DAY,
@@ -175,14 +175,14 @@ def _summary() -> Any:
 
 def _grouped(kind: str, counters: Any) -> Any:
     """Selects the sums of counters, by all that matters now."""
-    ends_on = counters.c.ends_on
+    expires_on = counters.c.expires_on
     day = case(
-        (ends_on == literal(NO_DAY), ends_on),
-        (ends_on < int_param("today"), int_param("before_today")),
-        (ends_on > int_param("last_day"), int_param("after_last_day")),
-        else_=ends_on,
+        (expires_on == literal(NO_DAY), expires_on),
+        (expires_on < int_param("today"), int_param("before_today")),
+        (expires_on > int_param("last_day"), int_param("after_last_day")),
+        else_=expires_on,
     )
-    state = flags(counters.c, int_param("begun_by"), int_param("ended_by"))
+    state = flags(counters.c, int_param("valid_by"), int_param("expired_by"))
     reduced = select(
         counters.c.reason, day.label("day"), state.label("state"), counters.c.number
     ).subquery()

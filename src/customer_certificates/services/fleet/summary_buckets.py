@@ -14,11 +14,11 @@ from ...models import Certificate
 from ...models.certificate import MOST_ISSUER_CHARACTERS
 
 DAY_SECONDS = 86_400
-# `ends_on` of certificates without dates.
+# `expires_on` of certificates without dates.
 NO_DAY = -10_000_000
 _EPOCH = date(1970, 1, 1)
 # The columns of SummaryDates that identify a counter.
-DATES = ("active", "reason", "ends_on", "begins", "chain_begins", "chain_ends")
+DATES = ("active", "reason", "expires_on", "valid_from", "chain_valid_from", "chain_expires")
 # The values of SummaryValue.dimension.
 DIMENSIONS = ("issuer", "key_algorithm", "trust")
 
@@ -30,9 +30,11 @@ def dates(source: Any) -> list[ColumnElement[Any]]:
     within the certificate's own.
     """
     stored_at = _stored_at(source)
-    begins, ends = source.not_before, source.not_after
-    chain_begins, chain_ends = source.serve_not_before, source.serve_not_after
-    chain_waits = and_(chain_begins > stored_at, or_(begins.is_(None), chain_begins > begins))
+    valid_from, expires = source.not_before, source.not_after
+    chain_valid_from, chain_expires = source.serve_not_before, source.serve_not_after
+    chain_waits = and_(
+        chain_valid_from > stored_at, or_(valid_from.is_(None), chain_valid_from > valid_from)
+    )
     reason = case(
         (source.trust == literal("unreadable"), literal("unreadable")),
         else_=func.coalesce(source.not_servable, literal("")),
@@ -40,10 +42,10 @@ def dates(source: Any) -> list[ColumnElement[Any]]:
     values = (
         source.active,
         reason,
-        func.coalesce(_day_of(ends), literal(NO_DAY)),
-        _seconds_if(begins > stored_at, begins),
-        _seconds_if(chain_waits, chain_begins),
-        _seconds_if(or_(ends.is_(None), chain_ends < ends), chain_ends),
+        func.coalesce(_day_of(expires), literal(NO_DAY)),
+        _seconds_if(valid_from > stored_at, valid_from),
+        _seconds_if(chain_waits, chain_valid_from),
+        _seconds_if(or_(expires.is_(None), chain_expires < expires), chain_expires),
     )
     return [value.label(name) for name, value in zip(DATES, values, strict=True)]
 
@@ -57,17 +59,17 @@ def value(source: Any, dimension: str) -> ColumnElement[str]:
     return text.label("value")
 
 
-def flags(counter: Any, begun_by: Any, ended_by: Any) -> ColumnElement[int]:
+def flags(counter: Any, valid_by: Any, expired_by: Any) -> ColumnElement[int]:
     """Returns the state of a counter (columns DATES) at a time, in bits: see STATE.
 
-    `begun_by` is the time's last whole second before or at it, `ended_by` the first one after.
+    `valid_by` is the time's last whole second before or at it, `expired_by` the first one after.
     """
-    chain_ended = and_(counter.chain_ends != literal(0), counter.chain_ends < ended_by)
+    chain_expired = and_(counter.chain_expires != literal(0), counter.chain_expires < expired_by)
     conditions = (
         counter.active,
-        counter.begins > begun_by,
-        chain_ended,
-        counter.chain_begins > begun_by,
+        counter.valid_from > valid_by,
+        chain_expired,
+        counter.chain_valid_from > valid_by,
     )
     bits = [
         case((condition, literal(2**bit)), else_=literal(0))
@@ -77,11 +79,11 @@ def flags(counter: Any, begun_by: Any, ended_by: Any) -> ColumnElement[int]:
 
 
 # The names of the bits of `flags`, from the lowest one on.
-STATE = ("active", "not_begun", "chain_ended", "chain_not_begun")
+STATE = ("active", "not_yet_valid", "chain_expired", "chain_not_yet_valid")
 
 
 def day_of(at: datetime) -> int:
-    """Returns the number of a time's day in UTC, as in `ends_on`."""
+    """Returns the number of a time's day in UTC, as in `expires_on`."""
     return (at.date() - _EPOCH).days
 
 

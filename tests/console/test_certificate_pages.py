@@ -1,6 +1,7 @@
 """The pages of certificates without a browser: files, hostile content, other users."""
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..credentials import make_session, make_token
 from ..factories import a_pair, an_upload
 from ..pki import authority
 from ..resources import key_der, self_signed
+from ..tables import add_certificates
 
 pytestmark = pytest.mark.one_backend
 
@@ -111,6 +113,30 @@ def test_a_certificate_of_another_user_does_not_exist(
     assert client.simulate_get(page).status_code == 200
 
 
+def test_a_certificate_that_just_expired_says_so(
+    client: TestClient, owner: int, engine: sa.Engine
+) -> None:
+    now = datetime.now(UTC)
+    times = {"not_before": now - timedelta(days=9), "not_after": now - timedelta(minutes=70)}
+    add_certificates(engine, owner, 1, hostnames='["www.example.com"]', **times)
+    pages = [f"/console/users/{owner}/certificates", "/console/certificates", "/console/expiring"]
+
+    for page in pages:
+        assert "expired 1 hour ago" in client.simulate_get(page).text
+
+
+def test_versions_name_the_hostnames_that_differ_in_order(client: TestClient, owner: int) -> None:
+    page = upload(client, owner, self_signed("www.example.com", "b.example.com", "a.example.com"))
+    names = ["www.example.com", "d.example.com", "b.example.com", "c.example.com"]
+    body = {**self_signed(*names), "allow_lost_hostnames": True}
+    answer = client.simulate_put(page.removeprefix("/console"), json=body)
+    assert answer.status_code == 200, answer.text
+    text = client.simulate_get(f"{page}/versions").text
+
+    assert re.findall(r'<li class="gained">(\S+)', text) == ["d.example.com", "c.example.com"]
+    assert re.findall("<s>(.*?)</s>", text) == ["a.example.com"]
+
+
 def test_only_operators_may_grant_hostnames(
     client: TestClient, closed: TestClient, owner: int, engine: sa.Engine
 ) -> None:
@@ -125,6 +151,25 @@ def test_only_operators_may_grant_hostnames(
     assert 'name="grant_hostnames"' not in of_customer
     assert refused.status_code == 403
     assert "grant_hostnames requires an operator token." in refused.text
+
+
+def test_only_hostnames_without_another_certificate_are_named_as_lost(
+    client: TestClient, owner: int
+) -> None:
+    names = ["www.example.com", "a.example.com", "b.example.com"]
+    page = upload(client, owner, {**self_signed(*names), "active": True})
+    upload(client, owner, {**an_upload("b.example.com"), "active": True})
+    before = [client.simulate_get(page + path).text for path in ("", "/delete")]
+    certificate = client.simulate_get(page.removeprefix("/console")).json
+    served = {name: certificate[name] for name in ("version", "fingerprint_sha256")}
+    said = {"terminator": "edge-1", "served": [{"certificate_id": certificate["id"], **served}]}
+    assert client.simulate_post("/terminators/reports", json=said).status_code == 204
+
+    for path, unserved in zip(("", "/delete"), before, strict=True):
+        text = client.simulate_get(page + path).text
+        warning = text.partition("Hostnames that ")[2].partition("</ul>")[0]
+        assert re.findall("<li>(.*?)</li>", warning) == names[:2]
+        assert "Hostnames that " not in unserved
 
 
 def test_terminators_count_if_they_are_live_and_may_serve_the_user(

@@ -1,5 +1,6 @@
 """A customer's certificates: uploads with findings, replacements, versions, cutovers, deletions."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -223,9 +224,13 @@ def test_a_customer_deletes_a_served_certificate_after_a_warning(
     page.goto(f"/console/users/{customer['id']}/certificates/{certificate_id}")
     serving = page.get_by_role("listitem").filter(has_text=f"edge-{certificate_id}")
     expect(serving).to_contain_text("verified")
+    warning = page.get_by_text(re.compile("^Hostnames that")).locator("..")
+    expect(warning).to_contain_text(names.shop)
+    look("certificate-deactivate")
     page.get_by_role("button", name="Deactivate").click()
     expect(page.get_by_label("Deactivate it anyway")).to_be_visible()
     page.get_by_role("link", name="Delete").click()
+    expect(warning).to_contain_text(names.shop)
     look("certificate-delete")
     page.get_by_role("button", name="Delete").click()
     alert = page.get_by_role("alert")

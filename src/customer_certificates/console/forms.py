@@ -110,12 +110,6 @@ def parse(fields: Mapping[str, object], kind: type[request_parsing.T]) -> reques
     return request_parsing.parse(msgspec.json.encode(fields), kind)
 
 
-def whole(text: str) -> int | str:
-    """Returns the number in `text`, or `text` itself, which `parse` refuses for a number."""
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else text
-
-
 def text_of(content: bytes) -> str | None:
     """Returns a file as text; None if it is not text."""
     try:

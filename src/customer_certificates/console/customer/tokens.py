@@ -60,7 +60,7 @@ class TokensPage(Page):
         )
 
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
-        token = forms.parse({"id": forms.whole(req.context.form["token_id"])}, _Token)
+        token = forms.parse({"id": forms.number(req.context.form["token_id"])}, _Token)
         self._tokens.revoke(req.context.principal, token.id)
         redirect(resp, f"/console/users/{user_id}/tokens?done=token_revoked")
 
@@ -85,7 +85,7 @@ class NewTokenPage(ServicePage[Tokens]):
             {
                 "name": form["name"].strip(),
                 "scopes": form.every("scopes"),
-                "expires_in_days": forms.whole(form["expires_in_days"]),
+                "expires_in_days": forms.number(form["expires_in_days"]),
                 "user_id": user_id,
             },
             NewToken,

@@ -171,6 +171,6 @@ def _events(form: forms.Form) -> list[str]:
     return form.every("events") if form["which"] == "some" else ["*"]
 
 
-def _numbers(form: forms.Form, *names: str) -> dict[str, int | str]:
+def _numbers(form: forms.Form, *names: str) -> dict[str, int | str | None]:
     """Returns the fields that are not blank."""
-    return {name: forms.whole(text) for name, text in form.filled(*names).items()}
+    return {name: forms.number(text) for name, text in form.filled(*names).items()}

@@ -1,21 +1,25 @@
 """Protects hostnames that terminators serve from accidental loss of their certificate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 
 from ...errors import Conflict, Finding
-from ...gateways.database import Database, Transaction, int_param, text_param
+from ...gateways.database import Database, Transaction, int_param, text_param, time_param
+from ...gateways.database.prepared import Prepared, Row
 from ...gateways.database.sql_functions import as_json, items_of, names_of
 from ...models import Certificate, CertificateHostname, PrivateKey, Serving, Terminator
 from ...pki.names.hostnames import wildcard_of
-from ..hostnames.preview import lost
+from ..hostnames.preview import Replaced, lost
 from .candidates import DECIDING, OF_KEY, candidate_of
 from .versions.renewal_rules import is_served
 
 # A terminator that has not reported for longer is not live.
 _LIVE = timedelta(hours=24)
+# Runs a statement with its parameters by name.
+_Run = Callable[..., list[Row]]
 
 
 class ServedNames:
@@ -35,6 +39,16 @@ class ServedNames:
                 Certificate.id != int_param("certificate_id"),
             )
         )
+        self._live_reports = database.prepare(
+            select(Serving.version)
+            .join(Terminator, Terminator.id == Serving.terminator_id)
+            .where(
+                Serving.certificate_id == int_param("certificate_id"),
+                Serving.serves,
+                Terminator.seen_at >= time_param("since"),
+            )
+            .limit(1)
+        )
 
     def require_kept(
         self, session: Transaction, certificate: Certificate, field: str, *, allowed: bool
@@ -46,35 +60,37 @@ class ServedNames:
         """
         if allowed or not certificate.active:
             return
-        is_live = Terminator.seen_at >= self._now() - _LIVE
-        live_reports = (
-            select(Serving.version)
-            .join(Terminator, Terminator.id == Serving.terminator_id)
-            .where(Serving.certificate_id == certificate.id, Serving.serves, is_live)
-        )
-        if session.scalar(live_reports.limit(1)) is None:
-            return
-        if names := self._names_without_another(session, certificate):
+        names = names_of(certificate.hostnames)
+        if lost_names := self._lost(session.run, certificate.user_id, certificate.id, names):
             raise Conflict(
                 "A TLS terminator serves this certificate, and some of its hostnames have no other "
                 "certificate; nothing was changed.",
-                errors=[_lost(name, field) for name in names],
+                errors=[_finding(name, field) for name in lost_names],
             )
 
-    def _names_without_another(self, session: Transaction, certificate: Certificate) -> list[str]:
-        names = names_of(certificate.hostnames)
-        rows = session.run(
-            self._other_candidates,
-            user_id=certificate.user_id,
-            certificate_id=certificate.id,
-            hostnames=as_json([*{*names, *map(wildcard_of, names)}]),
-        )
+    def lost_without(self, user_id: int, active: Replaced) -> list[str]:
+        """Returns the hostnames for which `require_kept` would refuse a change now."""
+        return self._lost(_run, user_id, active.id, active.hostnames)
+
+    def _lost(
+        self, run: _Run, user_id: int, certificate_id: int, names: Sequence[str]
+    ) -> list[str]:
+        of_certificate = {"user_id": user_id, "certificate_id": certificate_id}
         now = self._now()
+        if not run(self._live_reports, **of_certificate, since=now - _LIVE):
+            return []
+        asked = as_json([*{*names, *map(wildcard_of, names)}])
+        rows = run(self._other_candidates, **of_certificate, hostnames=asked)
         served = [name for name, *row in rows if is_served(candidate_of(tuple(row), (name,)), now)]
         return lost(names, served)
 
 
-def _lost(name: str, field: str) -> Finding:
+def _run(prepared: Prepared, **values: Any) -> list[Row]:
+    """Runs a statement outside any transaction."""
+    return prepared(**values)
+
+
+def _finding(name: str, field: str) -> Finding:
     detail = (
         f"{name} is served with this certificate, and no other active certificate is valid for it."
     )

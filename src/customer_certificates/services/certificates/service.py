@@ -239,6 +239,14 @@ class Certificates:
             entry.add({"fingerprint_sha256": certificate.fingerprint_sha256}, also=statements)
             idempotent.save_response(session, None)
 
+    def lost_without(self, user_id: int, certificate_id: int) -> list[str]:
+        """Returns the hostnames that would be left without a certificate, which forbids a deletion.
+
+        Raises NotFound.
+        """
+        current = self._replaced(user_id, certificate_id)
+        return self._served_names.lost_without(user_id, current) if current.active else []
+
     def _replaced(self, user_id: int, certificate_id: int) -> Replaced:
         rows = self._active_and_hostnames(user_id=user_id, certificate_id=certificate_id)
         if not rows:

@@ -16,7 +16,6 @@ from ....services.certificates.views import CertificateDetail, detailed
 from ....services.terminators.serving_counts import ServingCounts
 from ... import forms
 from ...page import Page, ServicePage, redirect
-from . import form_fields
 
 
 class CertificatePage(Page):
@@ -48,7 +47,7 @@ class CertificatePage(Page):
             certificate=certificate,
             chain=self._validation.chain_of(certificate.chain_pem),
             count=self._serving_counts.of(user_id, [certificate_id])[certificate_id],
-            labels=form_fields.as_lines(certificate.labels),
+            lost=_lost(self._certificates, user_id, certificate),
             now=self._now(),
         )
 
@@ -79,7 +78,12 @@ class DeletionPage(ServicePage[Certificates]):
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         certificate = shown(self._service, user_id, certificate_id)
         self.show(
-            req, resp, "customer/certificate_delete.html", user_id=user_id, certificate=certificate
+            req,
+            resp,
+            "customer/certificate_delete.html",
+            user_id=user_id,
+            certificate=certificate,
+            lost=_lost(self._service, user_id, certificate),
         )
 
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
@@ -108,3 +112,10 @@ def shown(certificates: Certificates, user_id: int, certificate_id: int) -> Cert
     """Returns a certificate as the API shows it. Raises NotFound."""
     _, body = detailed(*certificates.get(user_id, certificate_id))
     return msgspec.json.decode(body, type=CertificateDetail)
+
+
+def _lost(certificates: Certificates, user_id: int, certificate: CertificateDetail) -> list[str]:
+    """Returns the hostnames that would be left without a certificate."""
+    # Most certificates need no further statement.
+    is_served = certificate.active and certificate.serving
+    return certificates.lost_without(user_id, certificate.id) if is_served else []

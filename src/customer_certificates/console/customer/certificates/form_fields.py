@@ -41,11 +41,6 @@ def activation(form: Form) -> dict[str, object]:
     return {"activate_at": f"{text}Z" if text else text}
 
 
-def as_lines(labels: dict[str, str]) -> str:
-    """Returns the labels as `forms.labels` reads them."""
-    return "\n".join(f"{name}={value}" for name, value in sorted(labels.items()))
-
-
 def _certificates_in(content: bytes) -> str:
     """Returns a file of certificates as text. A file that is no text is sent as DER in PEM."""
     if (text := text_of(content)) is not None:

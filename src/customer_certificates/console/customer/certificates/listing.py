@@ -2,21 +2,19 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
 from falcon import Request, Response
-from msgspec import Meta
 
 from ....services.access.permissions import users
 from ....services.certificates.listing import CertificateFilter, Listing
 from ....services.certificates.views import Status
 from ....services.terminators.serving_counts import ServingCounts
+from ....web.filters import hostname_of
 from ... import forms
 from ...page import Page
 
 _LIMIT = 50
-_Name = Annotated[str, Meta(max_length=253, pattern=r"^[^\x00]*$")]
 
 
 class _Pending(msgspec.Struct):
@@ -60,7 +58,7 @@ class CertificatesPage(Page):
         query = forms.query(req)
         criteria = CertificateFilter(
             active=None,
-            hostname=query.text("hostname", _Name, "a hostname", "www.example.com"),
+            hostname=hostname_of(query),
             expires_before=None,
             status=query.choice("status", Status),
             fingerprint=None,

@@ -112,8 +112,14 @@ def _compare(version: CertificateView, before: CertificateView | None, current: 
     return _Compared(
         version,
         "pending" if version.version > current else state,
-        gained=[name for name in names if name not in names_before],
-        lost=[name for name in names_before if name not in names],
+        gained=_without(names, names_before),
+        lost=_without(names_before, names),
         has_same_key=version.spki_sha256 == before.spki_sha256 if before else None,
         has_same_issuer=version.issuer == before.issuer if before else None,
     )
+
+
+def _without(names: list[str], others: list[str]) -> list[str]:
+    """Returns the names that are not in `others`, in their order."""
+    excluded = set(others)
+    return [name for name in names if name not in excluded]

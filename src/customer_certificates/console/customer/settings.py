@@ -4,6 +4,7 @@ from falcon import Request, Response
 
 from ...errors import Finding, Forbidden, Invalid
 from ...services.access.permissions import WHOLE_USER
+from ...services.etags import tag_of_view
 from ...services.expiry.upcoming import Expiring, ExpirySettings
 from ...services.quotas.limits import QUOTAS
 from ...services.users.email_verifications import EmailVerifications
@@ -28,14 +29,15 @@ class SettingsPage(Page):
         self._quotas = quotas
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        thresholds = self._expiring.settings(user_id).thresholds
+        user, expiry = self._users.get(user_id), self._expiring.settings(user_id)
         self.show(
             req,
             resp,
             "customer/settings.html",
             user_id=user_id,
-            user=self._users.get(user_id),
-            thresholds=thresholds,
+            user=user,
+            thresholds=expiry.thresholds,
+            tags={"account": tag_of_view(user), "expiry": tag_of_view(expiry)},
             quotas=self._quotas.of(user_id),
             names=QUOTAS,
         )
@@ -49,7 +51,7 @@ class SettingsPage(Page):
                 done = "verification_queued"
             case "expiry":
                 settings = forms.parse({"thresholds": _thresholds(form)}, ExpirySettings)
-                self._expiring.set(principal, user_id, settings, None)
+                self._expiring.set(principal, user_id, settings, forms.expected(form, "expiry"))
             case "password":
                 _require_password(req.context.viewer)
                 changes = forms.parse(_new_password(form), UserChanges)
@@ -59,7 +61,7 @@ class SettingsPage(Page):
                 _require_password(req.context.viewer)
                 account = {"name": form["name"].strip(), "email": form["email"].strip()}
                 changes = forms.parse(account, UserChanges)
-                self._users.change(principal, user_id, changes, None)
+                self._users.change(principal, user_id, changes, forms.expected(form, "account"))
         redirect(resp, f"/console/users/{user_id}/settings?done={done}")
 
 

@@ -53,7 +53,7 @@ CONSOLE_ROUTES = [
     ConsoleRoute(
         "/console/terminators",
         terminators.TerminatorsPage,
-        lambda of: [of.terminator_pages, of.now],
+        lambda of: [of.terminator_pages, of.terminator_states, of.now],
     ),
     ConsoleRoute(
         "/console/terminators/{terminator_id:id}/delete",

@@ -290,6 +290,48 @@ def _names(route: ConsoleRoute) -> set[str]:
 
 
 @pytest.mark.one_backend
+def test_a_form_without_a_known_button_changes_nothing(
+    cast: Cast, subtests: pytest.Subtests
+) -> None:
+    visitor = cast.operator()
+    before = dump(cast.engine)
+    paths = [cast.path(route) for route in CLOSED if hasattr(route.page, "on_post")]
+    with_buttons = [path for path in paths if 'name="action"' in visitor.get(path).text]
+    for path in with_buttons:
+        for fields in (_FIELDS, {**_FIELDS, "action": "unknown"}):
+            with subtests.test(path, action=fields.get("action")):
+                answer = visitor.post(path, **fields)
+                assert answer.status_code == 400
+                assert "The form has no such button." in answer.text
+    assert len(with_buttons) > 5
+    assert dump(cast.engine) == before
+
+
+@pytest.mark.one_backend
+def test_no_form_sends_a_key_back(cast: Cast, subtests: pytest.Subtests) -> None:
+    """A person may paste a key into any field."""
+    visitor, number = cast.operator(), 0
+    for route in [route for route in CLOSED if hasattr(route.page, "on_post")]:
+        if route.template.endswith("/delete"):
+            continue
+        for form in [form for form in _forms(route.page) if form.get("action") != "delete"]:
+            for field in sorted(_fields(route.page)):
+                number += 1
+                content = f"MC4CAQAw{number:036}"
+                key = f"-----BEGIN PRIVATE KEY-----\n{content}\n-----END PRIVATE KEY-----\n"
+                answer = visitor.post(cast.path(route), **{**form, field: key})
+                if content in answer.text:
+                    with subtests.test(route.template, field=field, action=form.get("action")):
+                        pytest.fail("The answer has the key.")
+
+
+def _fields(page: type[Page]) -> set[str]:
+    """The fields that the module of the page reads."""
+    source = Path(sys.modules[page.__module__].__file__ or "").read_text()
+    return {*re.findall(r'form\["(\w+)"\]', source)} - {"action"}
+
+
+@pytest.mark.one_backend
 def test_pages_of_operators_refuse_users(cast: Cast, subtests: pytest.Subtests) -> None:
     for by_password in (True, False):
         session = cast.session(user_id=cast.owner, by_password=by_password)

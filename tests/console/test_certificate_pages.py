@@ -111,14 +111,6 @@ def test_a_certificate_of_another_user_does_not_exist(
     assert client.simulate_get(page).status_code == 200
 
 
-def test_a_form_without_a_known_button_changes_nothing(client: TestClient, owner: int) -> None:
-    page = upload(client, owner, {**an_upload(), "active": True})
-    answer = send(client, page, {"action": "deactivat"})
-
-    assert answer.status_code == 400
-    assert client.simulate_get(page.removeprefix("/console")).json["active"] is True
-
-
 def test_only_operators_may_grant_hostnames(
     client: TestClient, closed: TestClient, owner: int, engine: sa.Engine
 ) -> None:
@@ -143,20 +135,32 @@ def test_terminators_count_if_they_are_live_and_may_serve_the_user(
     served = {name: certificate[name] for name in ("version", "fingerprint_sha256")}
     served["certificate_id"] = certificate["id"]
     serving = {"serves", "serves-limited", "silent"}
-    for name in (*serving, "free", "limited", "of-stranger"):
-        said = {"terminator": name, "served": [served] if name in serving else []}
+    ended = {"revoked", "expired", "changed-token"}
+    others = {"free", "limited", "of-stranger", "limited-of-user", "probe"}
+    for name in serving | ended | others:
+        said = {"terminator": name, "served": [served] if name in serving | ended else []}
+        said["format"] = "probe" if name == "probe" else "nginx"
         answer = client.simulate_post("/terminators/reports", json=said)
         assert answer.status_code == 204, answer.text
     limited = make_token(engine, "terminator", hostnames='["www.example.com"]').id
+    now = datetime.now(UTC)
+    revoked = make_token(engine, "terminator", revoked_at=now).id
+    expired = make_token(engine, "terminator", expires_at=now).id
+    earlier = make_token(engine, "terminator", revoked_at=now - timedelta(hours=2)).id
+    minute_ago = now - timedelta(minutes=1)
     changes: dict[str, dict[str, Any]] = {
         "serves-limited": {"token_id": limited},
         "silent": {"seen_at": datetime.now(UTC) - timedelta(days=2)},
         "limited": {"token_id": limited},
         "of-stranger": {"user_id": stranger},
+        "limited-of-user": {"token_id": limited, "user_id": owner},
+        "revoked": {"token_id": revoked, "seen_at": minute_ago},
+        "expired": {"token_id": expired, "seen_at": minute_ago},
+        "changed-token": {"token_id": earlier, "seen_at": minute_ago},
     }
     with engine.begin() as connection:
         for name, values in changes.items():
             connection.execute(sa.update(Terminator).where(Terminator.name == name).values(values))
 
-    # Of these, "serves" and "serves-limited" serve it, and "free" could.
-    assert "Served by 2 of 3" in client.simulate_get(page).text
+    # "serves", "serves-limited" and "changed-token" serve it, and "free" could.
+    assert "Served by 3 of 4" in client.simulate_get(page).text

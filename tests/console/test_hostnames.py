@@ -18,7 +18,7 @@ def test_a_customer_proves_a_hostname(
     page.goto(f"/console/users/{customer['id']}/hostnames")
     page.get_by_label("Prove control of a hostname").fill("not a name!")
     page.get_by_role("button", name="Get the DNS record").click()
-    expect(page.get_by_role("alert")).to_contain_text("'not a name!' is not a hostname.")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a hostname.")
 
     page.get_by_label("Prove control of a hostname").fill(name)
     page.get_by_role("button", name="Get the DNS record").click()

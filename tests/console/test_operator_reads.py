@@ -1,14 +1,21 @@
 """What operators' pages read over all users, on both databases."""
 
 import html
+import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 
-from customer_certificates.models import AuditEntry, AuditHead, Delivery, HostnameChallenge
+from customer_certificates.models import (
+    AuditEntry,
+    AuditHead,
+    Delivery,
+    HostnameChallenge,
+    Terminator,
+)
 
 from ..applications import Clock
 from ..owners import owner, stranger
@@ -67,6 +74,49 @@ def test_backlogs_are_those_of_all_webhooks_and_the_largest_is_first(
     assert backlogs.index("https://large.example/") < backlogs.index("https://small.example/")
     assert "https://fine.example/" not in backlogs
     assert f'href="/console/webhooks/{large}?status=dead">1<' in backlogs
+
+
+def test_the_overview_and_the_list_agree_on_the_states_of_terminators(
+    client: TestClient, engine: sa.Engine, owner: int
+) -> None:
+    add_certificates(engine, owner, 1)
+    cursor = client.simulate_get("/terminators/feed").json["cursor"]
+    now, minutes = datetime.now(UTC), timedelta(minutes=1)
+    rows = {
+        "follows": {"cursor": cursor},
+        "without-cursor": {},
+        "of-another-database": {"cursor": cursor.replace(cursor[:4], "beef")},
+        "fails": {"cursor": cursor, "errors": '["full"]'},
+        "just-in-time": {"cursor": cursor, "seen_at": now - 4 * minutes},
+        "gone": {"cursor": cursor, "seen_at": now - 6 * minutes},
+        "probe": {"format": "probe", "seen_at": now - 6 * minutes, "errors": '["no"]'},
+    }
+    row = {"format": "nginx", "cursor": None, "errors": "[]", "seen_at": now}
+    with engine.begin() as connection:
+        values = [{**row, "name": name, **changes} for name, changes in rows.items()]
+        connection.execute(sa.insert(Terminator), values)
+
+    table = text_of(client, "terminators").partition("<tbody>")[2].partition("</tbody>")[0]
+    listed = re.findall(r'"status \w+">(\w[\w ]*)<', table)
+    overview = text_of(client, "overview").partition('<h2 id="terminators">')[2]
+    counted = re.findall(r">(\w+)</span>\s*</dt><dd>(\d+)<", overview.partition("</section>")[0])
+    assert listed == ["current", "current", "behind", "failing", "current", "silent"]
+    assert counted == [("current", "3"), ("behind", "1"), ("failing", "1"), ("silent", "1")]
+
+
+def test_errors_of_terminators_do_not_fill_the_page(client: TestClient, engine: sa.Engine) -> None:
+    errors = json.dumps([f"error {number}: {'<' * 900}" for number in range(100)])
+    row = {"format": "nginx", "cursor": None, "errors": errors, "seen_at": datetime.now(UTC)}
+    with engine.begin() as connection:
+        values = [{**row, "name": f"edge-{number}"} for number in range(60)]
+        connection.execute(sa.insert(Terminator), values)
+
+    page = text_of(client, "terminators")
+    assert len(page) < 300_000
+    shown = [page.count(text) for text in ("error 2: &lt;", "error 3", "and 97 more")]
+    assert shown == [50, 0, 50]
+    following = page.partition('href="?')[2].partition('"')[0]
+    assert "Delete edge-59" in text_of(client, f"terminators?{following}")
 
 
 def test_a_search_of_the_audit_log_goes_on_where_it_stopped(

@@ -16,10 +16,10 @@ from customer_certificates.services.access.console_sessions import MOST_SESSIONS
 
 from ..applications import Clock
 from ..conftest import Backend
-from ..credentials import bearer, make_token
+from ..credentials import bearer, make_session, make_token
 from ..factories import a_user
 from ..pki import authority
-from ..tables import dump
+from ..tables import add_users, dump
 from .visitor import HOST, OWN_PAGE, Visitor, links_of
 
 _PASSWORD = "a long and uncommon password"
@@ -348,6 +348,7 @@ def test_failed_sign_ins_are_throttled(closed: TestClient, engine: sa.Engine) ->
     assert set(statuses) == {401, 429}
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
+    assert "Retry in" in answer.text
     assert "wrong password" not in answer.text
 
 
@@ -386,6 +387,23 @@ def test_the_files_of_a_page_are_not_counted(backend: Backend, engine: sa.Engine
     statuses = [Visitor(client).get("/console/static/0/x").status_code for _ in range(5)]
     app.close()
     assert statuses[-1] == 429
+
+
+@pytest.mark.one_backend
+def test_a_form_beyond_the_rate_limit_does_not_load_its_page(
+    backend: Backend, engine: sa.Engine
+) -> None:
+    (user_id,) = add_users(engine, 1)
+    app = create_app(backend.closed(CC_RATE_LIMIT="1"))
+    visitor = Visitor(TestClient(app), make_session(engine, user_id=user_id))
+    path = f"/console/users/{user_id}/hostnames"
+    answers = [visitor.post(path, hostname="not a name!") for _ in range(4)]
+    app.close()
+
+    assert 'name="hostname"' in answers[0].text
+    assert answers[-1].status_code == 429
+    assert "<h1>Too Many Requests</h1>" in answers[-1].text
+    assert 'name="hostname"' not in answers[-1].text
 
 
 @pytest.mark.one_backend

@@ -150,6 +150,16 @@ def test_a_certificate_of_the_same_ca_is_no_replacement(reporting: TestClient, o
     assert numbers(drill(reporting)[0]) == [2, 1, 2, 0, 0, 0]
 
 
+def test_a_self_signed_certificate_does_not_match_an_issuer(
+    reporting: TestClient, owner: int
+) -> None:
+    path = store(reporting, owner, self_signed("a.example"), active=True)
+    certificate = reporting.simulate_get(path).json
+
+    assert drill(reporting, issuer=certificate["issuer"])[1] == []
+    assert len(drill(reporting, serials=certificate["serial"])[1]) == 1
+
+
 def test_expired_versions_are_not_affected(reporting: TestClient, owner: int, clock: Clock) -> None:
     path = store(reporting, owner, leaf("a.example", days=20), active=True)
     reporting.simulate_put(path, json=leaf("a.example", by="Other CA"))

@@ -23,12 +23,12 @@ class Form(Mapping[str, str]):
     """The fields of a form, by name. A field that is missing is empty.
 
     `files` are the contents of the files that were chosen. A field that was sent several times,
-    such as a group of checkboxes, is in `every` as often.
+    such as a group of checkboxes, is in `every` and in `pairs` as often.
     """
 
     def __init__(self, fields: list[tuple[str, str]], files: dict[str, bytes]) -> None:
         self._fields = dict(fields)
-        self._pairs = fields
+        self.pairs = fields
         self.files = files
 
     def __getitem__(self, name: str) -> str:
@@ -42,7 +42,7 @@ class Form(Mapping[str, str]):
 
     def every(self, name: str) -> list[str]:
         """Returns all values of the field."""
-        return [value for key, value in self._pairs if key == name]
+        return [value for key, value in self.pairs if key == name]
 
     def filled(self, *names: str) -> dict[str, str]:
         """Returns the fields among `names` that are not blank, without outer whitespace."""
@@ -64,6 +64,14 @@ def read(req: Request) -> Form:
     if media_type == _URL_ENCODED or not body:
         return Form(_url_encoded(body), {})
     raise UnsupportedMediaType("The body is no form. Use the console in a browser.")
+
+
+def action_of(form: Form, *actions: str) -> str:
+    """Returns which of the `actions` of a page the form requests. Raises Malformed."""
+    action = form["action"]
+    if action not in actions:
+        raise Malformed("The form has no such button. Reload the page, and try again.")
+    return action
 
 
 def query(req: Request) -> request_parsing.Query:

@@ -7,7 +7,7 @@ from falcon import Request, Response
 
 from ..services.access.permissions import WHOLE_USER, Permission
 from ..web.resource import AnswersHead
-from . import forms, templates
+from . import forms, sent_back, templates
 
 Service = TypeVar("Service")
 
@@ -48,7 +48,7 @@ def send(req: Request, resp: Response, template: str, values: Mapping[str, Any])
             "path": req.path,
             "query": context.get("query", req.params),
             "refusal": context.get("refusal"),
-            "form": context.get("form") or forms.EMPTY,
+            "form": sent_back.without_secrets(context.get("form") or forms.EMPTY),
             "request_id": context.request_id,
             "is_fragment": req.get_header("HX-Request") == "true",
             **values,

@@ -6,7 +6,7 @@ from typing import Any
 import falcon
 from falcon import Request, Response
 
-from ..errors import Invalid, PreconditionFailed, Refusal
+from ..errors import Invalid, PreconditionFailed, Refusal, TooManyRequests, Unavailable
 from ..web.problems import STATUSES, phrase
 from . import forms
 from .access import SignInRequired
@@ -30,7 +30,9 @@ def refuse(req: Request, resp: Response, refusal: Refusal, params: dict[str, Any
         # The page again without the search, whose fields keep their values.
         req.context.query = dict(req.params)
         forms.params_of(req).clear()
-    if page is None or (is_search and not isinstance(refusal, Invalid)):
+    # Beyond a limit, the page of the form would be the very work that the limit prevents.
+    is_overloaded = isinstance(refusal, TooManyRequests | Unavailable)
+    if page is None or is_overloaded or (is_search and not isinstance(refusal, Invalid)):
         _answer(req, resp, status, refusal)
         return
     try:

@@ -20,7 +20,7 @@ from .private_key import PrivateKey
 from .rate_count import RateCount
 from .service_state import ServiceLatch, ServiceSecret, ServiceState
 from .summary import SummaryChange, SummaryDates, SummaryValue
-from .terminator import Serving, Terminator
+from .terminator import PROBE, Serving, Terminator
 from .token import Token
 from .user import NEVER, User, email_key, new_revision
 from .webhook import Webhook, WebhookSecret

@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Id, child_of, new_id
 
+# The `format` of an address that a probe has checked. No agent reports under its name.
+PROBE = "probe"
+
 
 class Terminator(Base):
     """A terminator that has reported, by its own name.

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from customer_certificates.models import Certificate, CertificateHostname
-from customer_certificates.services.expiry.coverage import is_covered
+from customer_certificates.services.expiry.coverage import MOST_CANDIDATES, is_covered
 
 from ...conftest import Backend
 from ...tables import NOW, add_certificates, add_users
@@ -26,11 +26,23 @@ def test_other_hostnames_of_the_user_are_not_read(backend: Backend, engine: sa.E
     assert 0 < after <= 2 * before
 
 
-def _add_certificates(engine: sa.Engine, user: int, number: int) -> None:
+@pytest.mark.one_backend("postgresql")
+def test_few_of_many_certificates_for_a_name_are_read(backend: Backend, engine: sa.Engine) -> None:
+    """Reading each of them for each of them would take minutes."""
+    (user,) = add_users(engine, 1)
+    _add_certificates(engine, user, 3000, "a.example")
+
+    assert 0 < _rows_read(backend, engine) <= 5 * MOST_CANDIDATES
+
+
+def _add_certificates(
+    engine: sa.Engine, user: int, number: int, hostname: str | None = None
+) -> None:
     dates = {"not_before": NOW, "not_after": NOW + timedelta(days=7)}
     added = add_certificates(engine, user, number, **dates)
     rows = [
-        {"user_id": user, "hostname": f"{each}.example", "certificate_id": each} for each in added
+        {"user_id": user, "hostname": hostname or f"{each}.example", "certificate_id": each}
+        for each in added
     ]
     with engine.begin() as connection:
         connection.execute(sa.insert(CertificateHostname), rows)

@@ -1,14 +1,16 @@
 """The gauges that a background worker computes, on filled tables."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import isnan
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from falcon.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from customer_certificates.errors import Unavailable
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.metrics import Metrics
 from customer_certificates.models import (
@@ -18,7 +20,9 @@ from customer_certificates.models import (
     HostnameClaim,
     Terminator,
 )
+from customer_certificates.services.fleet import replacements
 from customer_certificates.services.fleet.gauges import FleetGauges
+from customer_certificates.services.fleet.replacements import Replacements
 
 from ...factories import an_upload
 from ...tables import NOW, add_certificates, add_users, add_webhook, wait_until_settled
@@ -104,6 +108,45 @@ def test_many_certificates_are_counted_over_several_runs(engine: sa.Engine, watc
     updates = watch.values("gauge_last_update_timestamp_seconds")
     assert updates["certificates_without_replacement",] == began.timestamp()
     assert updates["hostnames",] == watch.now.timestamp()
+
+
+class SlowCertificate:
+    """A database that never answers in time whether a certificate has a replacement."""
+
+    def __init__(self, database: Database, certificate_id: int) -> None:
+        self._database = database
+        self._slow = certificate_id
+
+    def prepare(self, statement: Any, **options: Any) -> Any:
+        prepared = self._database.prepare(statement, **options)
+
+        def run(**values: Any) -> list[Any]:
+            rows: list[Any] = prepared(**values)
+            if any(len(row) == 3 and row[1] == self._slow for row in rows):
+                raise Unavailable("The database is slow.")
+            return rows
+
+        return run
+
+
+@pytest.mark.one_backend
+def test_a_certificate_that_cannot_be_read_in_time_does_not_stop_the_count(
+    engine: sa.Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacements, "_LEAST_PAUSE_SECONDS", 0.0)
+    (user,) = add_users(engine, 1)
+    dates = {"not_before": NOW, "not_after": NOW + timedelta(days=2)}
+    slow = add_certificates(engine, user, 30, **dates)[17]
+    sweeps: Any = Replacements(cast(Database, SlowCertificate(database, slow)), lambda: NOW)
+
+    for _ in range(40):
+        with suppress(Unavailable):
+            if sweep := sweeps.advance():
+                break
+    else:
+        pytest.fail("the sweep does not end")
+
+    assert sweep.counts["7d"] == 30
 
 
 def test_certificates_are_counted_by_status_and_days(engine: sa.Engine, watch: Watch) -> None:
@@ -223,6 +266,8 @@ def test_terminators_are_counted_by_state(
     add_terminator("fails", after, errors='["nginx: [emerg]"]')
     add_terminator("is gone", after, seen_at=late - timedelta(minutes=6))
     add_terminator("of a user", after, user_id=owner, seen_at=late - timedelta(minutes=6))
+    add_terminator("probed once", None, format="probe", seen_at=late - timedelta(minutes=6))
+    add_terminator("probed", None, format="probe", errors='["www.example.com: refused"]')
 
     watch.now = late
     watch.run()

@@ -4,15 +4,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from falcon.testing import TestClient
 
 from customer_certificates.gateways.database import Database
 from customer_certificates.gateways.tls_probe import served
+from customer_certificates.models import Terminator
 from customer_certificates.services.audit.log import Audit
 from customer_certificates.services.certificates.candidates import Candidates
 from customer_certificates.services.events.log import Events
@@ -114,7 +116,7 @@ def test_where_nobody_answers_that_is_said(
 
 
 def test_what_an_agent_reports_is_verified_under_its_name(
-    client: TestClient, owner: int, database: Database, server: Server
+    client: TestClient, owner: int, engine: sa.Engine, database: Database, server: Server
 ) -> None:
     """A probe takes no name from an agent, and does not replace what the agent says of itself."""
     path = client.simulate_post(
@@ -125,6 +127,9 @@ def test_what_an_agent_reports_is_verified_under_its_name(
 
     for _ in range(2):
         assert client.simulate_post("/terminators/reports", json=report).status_code == 204
+        # The agent may have stopped.
+        with engine.begin() as connection:
+            connection.execute(sa.update(Terminator).values(seen_at=now() - timedelta(hours=1)))
         probing(database, ProbeAddress("edge-1", "127.0.0.1", server.port)).run()
     (terminator,) = client.simulate_get("/terminators").json
     assert (terminator["format"], terminator["errors"]) == ("nginx", ["full"])

@@ -13,6 +13,7 @@ from ...services.challenges.service import Challenges
 from ...services.hostnames.owners import HostnameOwners
 from ...services.terminators.hostname_states import HostnameStates
 from ...web.request_parsing import Query
+from .. import forms
 from ..page import Page, redirect
 
 _LIMIT = 50
@@ -46,7 +47,8 @@ class HostnamesPage(Page):
         text = req.context.form["hostname"].strip()
         hostname = normalise(text)
         if hostname is None:
-            detail = f"{text[:100]!r} is not a hostname."
+            # Without the text, which may be a key that was pasted into the wrong field.
+            detail = "This is not a hostname."
             finding = Finding("invalid_value", "hostname", detail, "Example: www.example.com")
             raise Invalid("1 field is invalid.", errors=[finding])
         self._challenges.create(req.context.principal, user_id, hostname)
@@ -85,7 +87,8 @@ class HostnamePage(Page):
         )
 
     def on_post(self, req: Request, resp: Response, user_id: int, hostname: str) -> None:
-        principal, action = req.context.principal, req.context.form["action"]
+        principal = req.context.principal
+        action = forms.action_of(req.context.form, "release", "cancel", "check", "start")
         path = _path(user_id, hostname)
         if action == "release":
             self._owners.release_own(principal, user_id, hostname)

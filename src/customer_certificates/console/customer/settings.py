@@ -45,7 +45,7 @@ class SettingsPage(Page):
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         form, principal = req.context.form, req.context.principal
         done = "changed"
-        match form["action"]:
+        match forms.action_of(form, "verify", "expiry", "password", "account"):
             case "verify":
                 self._verifications.send(principal, user_id)
                 done = "verification_queued"

@@ -112,7 +112,8 @@ class WebhookPage(Page):
         form, principal = req.context.form, req.context.principal
         webhook = principal, user_id, webhook_id
         done = "changed"
-        match form["action"]:
+        actions = ("rotate", "delete", "test", "redeliver", "replay", "pause", "resume", "edit")
+        match action := forms.action_of(form, *actions):
             case "rotate":
                 self._show_new_secret(req, resp, user_id, webhook_id)
                 return
@@ -132,7 +133,7 @@ class WebhookPage(Page):
                 self._redelivery.replay(*webhook, events)
                 done = "replay_queued"
             case "pause" | "resume":
-                state = "paused" if form["action"] == "pause" else "active"
+                state = "paused" if action == "pause" else "active"
                 self._webhooks.change(*webhook, WebhookChanges(state=state), None)
             case _:
                 fields = {"url": form["url"].strip(), "description": form["description"].strip()}

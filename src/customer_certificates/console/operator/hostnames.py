@@ -63,7 +63,7 @@ class HostnamePage(ServicePage[HostnameOwners]):
     def on_post(self, req: Request, resp: Response, hostname: str) -> None:
         form, principal = req.context.form, req.context.principal
         done = "released"
-        if form["action"] == "release":
+        if forms.action_of(form, "release", "grant") == "release":
             self._service.release_any(principal, hostname)
         else:
             grant = forms.parse({"user_id": forms.number(form["user_id"])}, HostnameGrant)

@@ -8,11 +8,12 @@ from falcon import Request, Response
 from ...services.access.permissions import OPERATORS
 from ...services.terminators.listing import TerminatorPages
 from ...services.terminators.reports import TerminatorReports
-from ...services.terminators.states import SILENT_AFTER
+from ...services.terminators.states import TerminatorStates
 from .. import forms
 from ..page import Page, ServicePage, redirect
 
-_LIMIT = 100
+# Each may report 100 errors of 1,000 characters.
+_LIMIT, _ERRORS, _ERROR_CHARACTERS = 50, 3, 200
 
 
 class TerminatorsPage(Page):
@@ -20,8 +21,11 @@ class TerminatorsPage(Page):
 
     allow = OPERATORS
 
-    def __init__(self, terminators: TerminatorPages, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, terminators: TerminatorPages, states: TerminatorStates, now: Callable[[], datetime]
+    ) -> None:
         self._terminators = terminators
+        self._states = states
         self._now = now
 
     def on_get(self, req: Request, resp: Response) -> None:
@@ -37,7 +41,9 @@ class TerminatorsPage(Page):
             next_after=page.next_after,
             now=self._now(),
             server=req.prefix,
-            silent_seconds=SILENT_AFTER.total_seconds(),
+            states=self._states.of(one.id for one in page.items),
+            most_errors=_ERRORS,
+            most_characters=_ERROR_CHARACTERS,
         )
 
 

@@ -35,11 +35,12 @@ class UserPage(Page):
 
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
         form, principal = req.context.form, req.context.principal
-        if form["action"] == "delete":
+        action = forms.action_of(form, "delete", "quotas", "change")
+        if action == "delete":
             self._users.delete(principal, user_id, None)
             redirect(resp, "/console/users?done=deleted")
             return
-        if form["action"] == "quotas":
+        if action == "quotas":
             limits = {str(name): forms.number(form[name]) for name in QUOTAS}
             self._quotas.set(
                 principal, user_id, forms.parse(limits, QuotaLimits), forms.expected(form, "quotas")

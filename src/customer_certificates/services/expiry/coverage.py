@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import false, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, false, literal, literal_column, or_, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import coalesce
 
 from ...gateways.database.sql_functions import from_first_dot
 from ...models import Certificate, CertificateHostname
+
+# The most active certificates for a name that are searched for a replacement.
+MOST_CANDIDATES = 100
 
 
 def is_covered() -> Any:
@@ -17,23 +20,14 @@ def is_covered() -> Any:
     wildcard of one. That certificate must be loadable by servers, and its chain must expire later.
     A version that takes over before the expiry also covers it.
     """
-    name, later_name = aliased(CertificateHostname), aliased(CertificateHostname)
-    later = aliased(Certificate)
-    wanted = name_and_wildcard(name)
-    taken_over = (
-        select(later.id)
-        .select_from(wanted)
-        .join(later_name, later_name.hostname == wanted.c.hostname)
-        .join(later, later.id == later_name.certificate_id)
-        .where(
-            later_name.user_id == Certificate.user_id,
-            later.active,
-            later.not_servable.is_(None),
-            coalesce(later.serve_not_after, later.not_after) > Certificate.not_after,
-            coalesce(later.serve_not_before, later.not_before) <= Certificate.not_after,
-        )
-        .correlate(Certificate, name)
-        .exists()
+    name, later = aliased(CertificateHostname), aliased(Certificate)
+    taken_over = any_newest(
+        name,
+        later,
+        later.active,
+        later.not_servable.is_(None),
+        coalesce(later.serve_not_after, later.not_after) > Certificate.not_after,
+        coalesce(later.serve_not_before, later.not_before) <= Certificate.not_after,
     )
     names = select(name.hostname).where(name.certificate_id == Certificate.id)
     others_cover = (
@@ -43,12 +37,38 @@ def is_covered() -> Any:
     return others_cover | coalesce(Certificate.activate_at <= Certificate.not_after, false())
 
 
-def name_and_wildcard(name: Any) -> Any:
-    """Selects the hostname of the outer `name`, and the wildcard that covers it.
+def any_newest(name: Any, other: Any, *conditions: Any) -> ColumnElement[bool]:
+    """Returns whether a certificate `other` for a hostname satisfies the conditions.
 
-    This is a table, not a list for IN: under row-level security, PostgreSQL searches an index only
-    for values that were computed before.
+    `name` is a CertificateHostname of the outer `Certificate`. Certificates of the same user for
+    that name, or for the wildcard that covers it, are read: the newest active ones of each. A user
+    may have thousands of active certificates for a name, and reading all of them for each of them
+    would take minutes.
     """
     wildcard = literal("*").concat(from_first_dot(name.hostname))
-    both = (select(name.hostname.label("hostname")), select(wildcard))
-    return union_all(*(one.correlate(name) for one in both)).subquery()
+    return or_(
+        *(_is_any(name, hostname, other, conditions) for hostname in (name.hostname, wildcard))
+    )
+
+
+def _is_any(
+    name: Any, hostname: Any, other: Any, conditions: tuple[Any, ...]
+) -> ColumnElement[bool]:
+    of_user = aliased(CertificateHostname)
+    newest = (
+        select(of_user.certificate_id)
+        .where(
+            of_user.user_id == Certificate.user_id,
+            # An equality would let PostgreSQL read all certificates of the user, newest first.
+            of_user.hostname >= hostname,
+            of_user.hostname <= hostname,
+            of_user.active,
+        )
+        .order_by(of_user.hostname.desc(), of_user.certificate_id.desc())
+        # A literal, so that PostgreSQL plans for few certificates.
+        .limit(literal_column(str(MOST_CANDIDATES), Integer))
+        .correlate(Certificate, name)
+        .subquery()
+    )
+    found = select(other.id).join(newest, newest.c.certificate_id == other.id).where(*conditions)
+    return found.correlate(Certificate, name).exists()

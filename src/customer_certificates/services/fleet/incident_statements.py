@@ -2,16 +2,29 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, false, func, literal_column, or_, select, union
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.orm import aliased
 
 from ...gateways.database import int_param, text_param, time_param
 from ...gateways.database.sql_functions import ids_of, items_of
 from ...models import Certificate, CertificateHostname, CertificateVersion, Event, Serving, User
 from ...models.certificate import MOST_ISSUER_CHARACTERS, MOST_SERIAL_CHARACTERS
-from ..expiry.coverage import name_and_wildcard
+from ..expiry.coverage import any_newest
 
 Kind = Literal["issuer", "spki", "serials"]
+# Whether other active certificates have all hostnames, and whether a probe received each of them.
+NOT_COVERED, COVERED, COVERED_BY_VERIFIED = 0, 1, 2
 
 
 def affected_ids(kind: Kind) -> Any:
@@ -48,8 +61,7 @@ def states(kind: Kind) -> Any:
             *_latest_other_version(kind),
             verified.scalar_subquery(),
             _is_still_served(is_affected, kind),
-            case((is_inactive, _is_covered(kind, verified=False)), else_=false()),
-            case((is_inactive, _is_covered(kind, verified=True)), else_=false()),
+            _coverage(is_inactive, kind),
         )
         .join(User, User.id == Certificate.user_id)
         .where(Certificate.id.in_(ids_of("ids")))
@@ -110,10 +122,12 @@ def _matches(content: Any, kind: Kind) -> ColumnElement[bool]:
         is_spki: ColumnElement[bool] = content.spki_sha256 == text_param("spki")
         return is_spki
     if kind == "issuer":
-        # The indexes are partial, and have these conditions.
+        # The indexes are partial, and have the condition on the length.
         return and_(
             content.issuer == text_param("issuer"),
             _is_short(content.issuer, MOST_ISSUER_CHARACTERS),
+            # Its issuer is only a text that its owner chose.
+            content.trust != literal_column("'self_signed'"),
         )
     serials = items_of(text_param("serials"))
     return and_(
@@ -145,41 +159,40 @@ def _is_still_served(is_affected: Any, kind: Kind) -> ColumnElement[bool]:
     return or_(and_(is_affected, current), earlier)
 
 
+def _coverage(is_inactive: Any, kind: Kind) -> ColumnElement[int]:
+    """Returns NOT_COVERED, COVERED or COVERED_BY_VERIFIED."""
+    return case(
+        # The search for verified certificates takes as long again.
+        (not_(and_(is_inactive, _is_covered(kind, verified=False))), NOT_COVERED),
+        (_is_covered(kind, verified=True), COVERED_BY_VERIFIED),
+        else_=COVERED,
+    )
+
+
 def _is_covered(kind: Kind, *, verified: bool) -> ColumnElement[bool]:
     """Returns whether other active certificates of the user have all hostnames.
 
     They must be servable now and not match. `verified`: a probe of a terminator received each.
     """
-    name, other_name = aliased(CertificateHostname), aliased(CertificateHostname)
-    other, serving = aliased(Certificate), aliased(Serving)
-    wanted, now = name_and_wildcard(name), time_param("now")
-    found = (
-        select(other.id)
-        .select_from(wanted)
-        .join(other_name, other_name.hostname == wanted.c.hostname)
-        .join(other, other.id == other_name.certificate_id)
-        .where(
-            other_name.user_id == Certificate.user_id,
-            other.id != Certificate.id,
-            other.active,
-            other.not_servable.is_(None),
-            func.coalesce(other.serve_not_before, other.not_before) <= now,
-            func.coalesce(other.serve_not_after, other.not_after) >= now,
-            func.coalesce(_matches(other, kind), false()).is_(false()),
-        )
-    )
+    name, other, now = aliased(CertificateHostname), aliased(Certificate), time_param("now")
+    conditions = [
+        other.id != Certificate.id,
+        other.active,
+        other.not_servable.is_(None),
+        func.coalesce(other.serve_not_before, other.not_before) <= now,
+        func.coalesce(other.serve_not_after, other.not_after) >= now,
+        func.coalesce(_matches(other, kind), false()).is_(false()),
+    ]
     if verified:
-        found = found.join(
-            serving,
-            and_(
-                serving.certificate_id == other.id,
-                serving.version == other.version,
-                serving.serves,
-                serving.verified.is_(True),
-            ),
+        serving = select(Serving.version).where(
+            Serving.certificate_id == other.id,
+            Serving.version == other.version,
+            Serving.serves,
+            Serving.verified.is_(True),
         )
+        conditions.append(serving.correlate(other).exists())
     names = select(name.hostname).where(name.certificate_id == Certificate.id)
-    is_missing = ~found.correlate(Certificate, name).exists()
+    is_missing = not_(any_newest(name, other, *conditions))
     return and_(
         names.correlate(Certificate).exists(),
         ~names.where(is_missing).correlate(Certificate).exists(),

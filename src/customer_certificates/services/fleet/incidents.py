@@ -8,7 +8,15 @@ from ...errors import Conflict
 from ...gateways.database import Database
 from ...gateways.database.sql_functions import as_json, ids_as_json, names_of
 from ..pages import Page
-from .incident_statements import Kind, affected_ids, last_event_before, notified_ids, states
+from .incident_statements import (
+    COVERED,
+    COVERED_BY_VERIFIED,
+    Kind,
+    affected_ids,
+    last_event_before,
+    notified_ids,
+    states,
+)
 from .incident_views import AffectedView, IncidentCounts, IncidentView
 
 # The longest time that the CA/Browser Forum gives a CA to revoke a certificate.
@@ -65,8 +73,7 @@ class _State(NamedTuple):
     other_not_after: datetime
     verified_version: int | None
     still_served: bool
-    is_covered: bool
-    is_covered_by_served: bool
+    coverage: int
 
     @property
     def is_current(self) -> bool:
@@ -188,7 +195,7 @@ def _view(state: _State, notified: bool) -> AffectedView:
         serial=state.serial if state.is_current else state.other_serial,
         not_after=state.not_after if state.is_current else state.other_not_after,
         notified=notified,
-        replaced=is_superseded or bool(state.is_covered),
-        verified_served=(is_superseded and is_verified) or bool(state.is_covered_by_served),
+        replaced=is_superseded or state.coverage >= COVERED,
+        verified_served=(is_superseded and is_verified) or state.coverage == COVERED_BY_VERIFIED,
         still_served=bool(state.still_served),
     )

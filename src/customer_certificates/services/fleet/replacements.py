@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from time import monotonic
 from typing import Any
 
 from sqlalchemy import Integer, literal_column, select, tuple_
 
+from ...errors import Unavailable
 from ...gateways.database import Database, int_param, time_param
 from ...models import Certificate
 from ..expiry.coverage import is_covered
@@ -54,14 +56,17 @@ class Replacements:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._page = database.prepare(_page(), tenant=None)
+        # PostgreSQL plans for the number of certificates in the statement.
+        self._page = cache(lambda size: database.prepare(_page(size, is_covered()), tenant=None))
+        self._next = database.prepare(_page(1), tenant=None)
+        self._size = _READ_AT_ONCE
         self._sweep: Sweep | None = None
         self._continues_at = 0.0
 
     def advance(self) -> Sweep | None:
         """Reads some pages. Returns the sweep if they were the last ones, otherwise None.
 
-        Raises Unavailable; a call after a pause continues.
+        Raises Unavailable; a call after a pause continues with a smaller page.
         """
         if monotonic() < self._continues_at:
             return None
@@ -73,12 +78,12 @@ class Replacements:
         until = sweep.as_of + _WINDOWS["30d"]
         for _ in range(_MOST_PAGES):
             after, after_id = sweep.last
-            rows = self._page(after=after, after_id=after_id, until=until)
+            rows, is_last = self._read(after=after, after_id=after_id, until=until)
             for not_after, certificate_id, is_covered_ in rows:
                 sweep.last = not_after, certificate_id
                 if not is_covered_:
                     sweep.add(not_after)
-            if len(rows) < _READ_AT_ONCE:
+            if is_last:
                 self._sweep = None
                 took = monotonic() - sweep.began
                 self._continues_at = monotonic() + max(_LEAST_PAUSE_SECONDS, _PAUSE_FACTOR * took)
@@ -86,16 +91,34 @@ class Replacements:
         self._continues_at = 0.0
         return None
 
+    def _read(self, **place: Any) -> tuple[list[Any], bool]:
+        """Returns the next rows, and whether they are the last ones.
 
-def _page() -> Any:
-    """Selects the next certificates, and whether others cover each."""
+        If the statement fails, the next one reads half as many. A single certificate that cannot be
+        read in time counts as one without a replacement: no user's certificates stop the sweep.
+        """
+        size = self._size
+        try:
+            rows = self._page(size)(**place)
+        except Unavailable:
+            self._size = max(size // 2, 1)
+            if size > 1:
+                raise
+            # This fails if the whole database is unavailable.
+            return [(*row, False) for row in self._next(**place)], False
+        self._size = min(2 * size, _READ_AT_ONCE)
+        return rows, len(rows) < size
+
+
+def _page(size: int, *more: Any) -> Any:
+    """Selects the next certificates by expiry, with the columns `more`."""
     place = tuple_(Certificate.not_after, Certificate.id)
     after = tuple_(time_param("after"), int_param("after_id"))
     return (
-        select(Certificate.not_after, Certificate.id, is_covered())
+        select(Certificate.not_after, Certificate.id, *more)
         .where(Certificate.active, Certificate.not_after <= time_param("until"), place > after)
         .order_by(Certificate.not_after, Certificate.id)
         # A literal, so that PostgreSQL plans for few certificates. For many, it would hash all
         # hostnames first.
-        .limit(literal_column(str(_READ_AT_ONCE), Integer))
+        .limit(literal_column(str(size), Integer))
     )

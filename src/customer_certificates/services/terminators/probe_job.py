@@ -8,7 +8,7 @@ from sqlalchemy import select
 from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import names_of
 from ...gateways.tls_probe import ProbeFailure
-from ...models import Certificate, Event
+from ...models import PROBE, Certificate, Event
 from ...pki.selection import best, decide
 from ...setting_parsers import ProbeAddress
 from ..certificates.candidates import Candidates, Found
@@ -20,7 +20,6 @@ _MOST_RECENT = 50
 _MOST_IN_ROTATION = 50
 _RECENTLY = timedelta(minutes=10)
 _MOST_ERRORS = 100
-_FORMAT = "probe"
 
 # Returns the fingerprint that a server serves for a name; raises ProbeFailure. Parameters: host,
 # port, name, key type.
@@ -113,7 +112,7 @@ class ProbeJob:
                 candidate.certificate_id, candidate.version, expected, seen == expected
             )
         report = Report(
-            address.name, _FORMAT, served=[*served.values()], errors=errors[:_MOST_ERRORS]
+            address.name, PROBE, served=[*served.values()], errors=errors[:_MOST_ERRORS]
         )
         self._reports.store(Principal("command", "probe", ""), report)
 

@@ -12,7 +12,7 @@ from ...errors import Conflict, NotFound
 from ...field_docs import Id, doc
 from ...gateways.database import EVERYBODY, BoundStatement, Database, Transaction, int_param
 from ...gateways.database.sql_functions import as_json, ids_as_json, ids_of, names_of, replacing
-from ...models import Certificate, Serving, Terminator, Token, User
+from ...models import PROBE, Certificate, Serving, Terminator, Token, User
 from ..audit.hash_chain import NOBODY
 from ..audit.log import Audit
 from ..events.log import CertificateState, Events
@@ -178,9 +178,16 @@ class TerminatorReports:
     def _terminator_id(self, session: Transaction, principal: Principal, report: Report) -> int:
         """Stores the terminator, and returns its id. Raises Conflict."""
         now, user_id = self._now(), _only_user(principal)
-        of_name = select(Terminator.id).where(Terminator.name == report.terminator)
-        if session.scalar(of_name) is None:
+        of_name = select(Terminator.id, Terminator.format).where(
+            Terminator.name == report.terminator
+        )
+        known = session.execute(of_name).one_or_none()
+        if known is None:
             _require_quota(session, principal, user_id)
+        elif principal.kind == "command" and known.format != PROBE:
+            # The service's own probe reports for an agent, and does not occupy its name. An agent
+            # that has stopped stays silent.
+            return int(known.id)
         rows = session.run(
             self._upsert_terminator,
             name=report.terminator,
@@ -196,7 +203,7 @@ class TerminatorReports:
         )
         terminator_id: int | None = rows[0][0] if rows else None
         if terminator_id is None and principal.kind == "command":
-            # The service's own probe reports for an agent, and does not occupy its name.
+            # An agent has just taken the name.
             terminator_id = session.scalar(of_name)
         if terminator_id is None:
             raise Conflict(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 
 from ...gateways.database import Database, int_param, time_param
 from ...gateways.database.sql_functions import ids_as_json, ids_of
-from ...models import Certificate, Serving, Terminator, Token
+from ...models import PROBE, Certificate, Serving, Terminator, Token
 
 # A terminator that has not reported for longer is not live.
 _LIVE = timedelta(hours=24)
@@ -32,8 +32,9 @@ class ServingCounts:
 
     def of(self, user_id: int, certificate_ids: Sequence[int]) -> dict[int, ServingCount]:
         """Returns the count of each of the user's certificates, in one statement."""
+        now = self._now()
         rows = self._counts(
-            user_id=user_id, ids=ids_as_json(certificate_ids), live_since=self._now() - _LIVE
+            user_id=user_id, ids=ids_as_json(certificate_ids), now=now, live_since=now - _LIVE
         )
         return {
             certificate_id: ServingCount(unlimited + limited, terminators + limited)
@@ -44,9 +45,12 @@ class ServingCounts:
 def _counts() -> Select[*tuple[Any, ...]]:
     # A terminator that is limited to some hostnames or users counts only for what it serves. The
     # condition is never NULL.
-    is_unlimited = or_(
-        and_(Terminator.user_id.is_not(None), Terminator.user_id == _USER_ID),
-        and_(Terminator.user_id.is_(None), Token.user_ids.is_(None), Token.hostnames.is_(None)),
+    is_unlimited = and_(
+        Token.hostnames.is_(None),
+        or_(
+            and_(Terminator.user_id.is_not(None), Terminator.user_id == _USER_ID),
+            and_(Terminator.user_id.is_(None), Token.user_ids.is_(None)),
+        ),
     )
     ids = ids_of("ids").subquery()
     certificate_id = ids.c[0]
@@ -80,10 +84,24 @@ def _serving(certificate_id: ColumnElement[int], condition: ColumnElement[bool])
 
 
 def _live(condition: ColumnElement[bool]) -> Select[int]:
-    """Counts live terminators that meet the condition."""
+    """Counts live terminators that meet the condition. Addresses that a probe has checked are none.
+
+    A terminator whose token has ended is not live, unless it has reported since, with another one.
+    """
+    may_report = or_(
+        Token.id.is_(None),
+        Token.is_valid(time_param("now")),
+        Terminator.seen_at > Token.revoked_at,
+        Terminator.seen_at > Token.expires_at,
+    )
     return (
         select(func.count())
         .select_from(Terminator)
         .outerjoin(Token, Token.id == Terminator.token_id)
-        .where(Terminator.seen_at >= time_param("live_since"), condition)
+        .where(
+            Terminator.seen_at >= time_param("live_since"),
+            Terminator.format != PROBE,
+            may_report,
+            condition,
+        )
     )

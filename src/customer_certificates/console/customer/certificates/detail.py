@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from falcon import Request, Response
 
-from ....errors import Malformed, NotFound
+from ....errors import NotFound
 from ....services.access.permissions import users
 from ....services.certificates.requests import Activation, CertificateChanges
 from ....services.certificates.service import Certificates
@@ -23,8 +23,6 @@ from ....services.terminators.serving_counts import ServingCounts
 from ... import forms
 from ...page import Page, ServicePage, redirect
 from . import form_fields
-
-_ACTIONS = ("labels", "cancel", "activate", "deactivate")
 
 
 class CertificatePage(Page):
@@ -64,9 +62,7 @@ class CertificatePage(Page):
 
     def on_post(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
         form, principal = req.context.form, req.context.principal
-        action = form["action"]
-        if action not in _ACTIONS:
-            raise Malformed("The form has no such button. Reload the page, and try again.")
+        action = forms.action_of(form, "labels", "cancel", "activate", "deactivate")
         if action == "labels":
             changes = forms.parse({"labels": forms.labels(form["labels"])}, CertificateChanges)
             expected = forms.expected(form, "labels")

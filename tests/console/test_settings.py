@@ -35,7 +35,7 @@ def test_a_customer_changes_the_settings(
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Ada <Lovelace>")
     assert console.api.get(path).json()["name"] == "Ada <Lovelace>"
-    expect(page.get_by_role("progressbar", name="Certificates: 0 of 10000")).to_be_visible()
+    expect(page.get_by_role("progressbar", name="Certificates: 0 of 10,000")).to_be_visible()
     look("settings")
 
 

@@ -12,6 +12,7 @@ from falcon import Request
 from falcon.media import MultipartFormHandler
 
 from ..errors import Malformed, UnsupportedMediaType
+from ..services.etags import Tags
 from ..web import request_parsing
 
 _MOST_FIELDS = 200
@@ -108,6 +109,11 @@ def labels(text: str) -> dict[str, str]:
 def parse(fields: Mapping[str, object], kind: type[request_parsing.T]) -> request_parsing.T:
     """Returns the fields as a `kind`, checked like a body of the API. Raises Malformed, Invalid."""
     return request_parsing.parse(msgspec.json.encode(fields), kind)
+
+
+def expected(form: Form, name: str) -> Tags:
+    """Returns the tag that the form has from `ui.tag_field(name)`: the state that it changes."""
+    return Tags({form[f"tag_{name}"]})
 
 
 def text_of(content: bytes) -> str | None:

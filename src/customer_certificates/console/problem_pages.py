@@ -6,7 +6,7 @@ from typing import Any
 import falcon
 from falcon import Request, Response
 
-from ..errors import Invalid, Refusal, TooManyRequests, Unavailable
+from ..errors import Invalid, PreconditionFailed, Refusal, TooManyRequests, Unavailable
 from ..web.problems import STATUSES, phrase
 from . import forms
 from .access import SignInRequired
@@ -22,6 +22,8 @@ def refuse(req: Request, resp: Response, refusal: Refusal, params: dict[str, Any
         resp.set_header("Retry-After", str(refusal.retry_after))
     page = req.context.get("page_of_form")
     req.context.page_of_form = None
+    if isinstance(refusal, PreconditionFailed):
+        refusal = _changed_meanwhile(req)
     req.context.refusal = refusal
     is_search = req.method == "GET"
     if is_search and isinstance(refusal, Invalid):
@@ -72,6 +74,15 @@ def ask_to_sign_in(
         resp.set_header("HX-Redirect", error.path)
     else:
         redirect(resp, error.path)
+
+
+def _changed_meanwhile(req: Request) -> Refusal:
+    """Empties the form, so that it shows the present state, and returns the error for it."""
+    req.context.form = forms.Form([("action", req.context.form["action"])], {})
+    return PreconditionFailed(
+        "It was changed meanwhile, so your change was not stored. The page shows the present "
+        "values. Check them, and send your change again."
+    )
 
 
 def _answer(req: Request, resp: Response, status: int, refusal: Refusal) -> None:

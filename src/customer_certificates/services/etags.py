@@ -31,6 +31,11 @@ def tag_of(body: bytes) -> str:
     return blake2b(body, digest_size=16).hexdigest()
 
 
+def tag_of_view(view: Any) -> str:
+    """Returns the entity tag of a view, which `require_view` accepts."""
+    return tag_of(encode(view))
+
+
 def tag_of_revision(revision: bytes) -> str:
     """Returns the entity tag of a list, from its revision."""
     return f"{REPRESENTATION}-{revision.hex()}"

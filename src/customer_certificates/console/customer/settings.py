@@ -1,45 +1,18 @@
 """/console/users/{user_id}/settings"""
 
-from typing import NamedTuple
-
 from falcon import Request, Response
 
 from ...errors import Finding, Forbidden, Invalid
 from ...services.access.permissions import WHOLE_USER
+from ...services.etags import tag_of_view
 from ...services.expiry.upcoming import Expiring, ExpirySettings
-from ...services.quotas.limits import QUOTAS, Quota
+from ...services.quotas.limits import QUOTAS
 from ...services.users.email_verifications import EmailVerifications
-from ...services.users.quotas import Quotas, QuotasView
+from ...services.users.quotas import Quotas
 from ...services.users.users import UserChanges, Users
 from .. import forms
 from ..access import Viewer
 from ..page import Page, redirect
-
-_QUOTA_WORDS: dict[Quota, str] = {
-    "certificates": "Certificates",
-    "stored_bytes": "Stored kilobytes",
-    "versions": "Earlier and pending versions",
-    "hostnames": "Hostnames, counted for each certificate",
-    "unproven_hostnames": "Hostnames without a proof",
-    "pending_challenges": "Pending challenges",
-    "tokens": "Valid tokens",
-    "webhooks": "Webhooks",
-    "idempotency_records": "Requests with an Idempotency-Key in 24 hours",
-    "terminator_names": "Names of servers",
-}
-
-
-class Bar(NamedTuple):
-    """A quota and its use."""
-
-    name: str
-    used: int
-    limit: int
-
-    @property
-    def is_tight(self) -> bool:
-        """Whether less than a tenth is left."""
-        return self.used * 10 > self.limit * 9
 
 
 class SettingsPage(Page):
@@ -56,15 +29,17 @@ class SettingsPage(Page):
         self._quotas = quotas
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
-        thresholds = self._expiring.settings(user_id).thresholds
+        user, expiry = self._users.get(user_id), self._expiring.settings(user_id)
         self.show(
             req,
             resp,
             "customer/settings.html",
             user_id=user_id,
-            user=self._users.get(user_id),
-            thresholds=thresholds,
-            bars=_bars(self._quotas.of(user_id)),
+            user=user,
+            thresholds=expiry.thresholds,
+            tags={"account": tag_of_view(user), "expiry": tag_of_view(expiry)},
+            quotas=self._quotas.of(user_id),
+            names=QUOTAS,
         )
 
     def on_post(self, req: Request, resp: Response, user_id: int) -> None:
@@ -76,7 +51,7 @@ class SettingsPage(Page):
                 done = "verification_queued"
             case "expiry":
                 settings = forms.parse({"thresholds": _thresholds(form)}, ExpirySettings)
-                self._expiring.set(principal, user_id, settings, None)
+                self._expiring.set(principal, user_id, settings, forms.expected(form, "expiry"))
             case "password":
                 _require_password(req.context.viewer)
                 changes = forms.parse(_new_password(form), UserChanges)
@@ -86,7 +61,7 @@ class SettingsPage(Page):
                 _require_password(req.context.viewer)
                 account = {"name": form["name"].strip(), "email": form["email"].strip()}
                 changes = forms.parse(account, UserChanges)
-                self._users.change(principal, user_id, changes, None)
+                self._users.change(principal, user_id, changes, forms.expected(form, "account"))
         redirect(resp, f"/console/users/{user_id}/settings?done={done}")
 
 
@@ -110,12 +85,3 @@ def _new_password(form: forms.Form) -> dict[str, object]:
         finding = Finding("invalid_value", "password_again", detail, hint)
         raise Invalid("1 field is invalid.", errors=[finding])
     return {"password": form["password"], "keep_tokens": form["keep_tokens"] == "yes"}
-
-
-def _bars(quotas: QuotasView) -> list[Bar]:
-    bars = []
-    for name in QUOTAS:
-        quota = getattr(quotas, name)
-        unit = 1024 if name == "stored_bytes" else 1
-        bars.append(Bar(_QUOTA_WORDS[name], -(-quota.used // unit), quota.limit // unit))
-    return bars

@@ -7,7 +7,7 @@ from falcon import Request, Response
 
 from ...field_docs import Id
 from ...services.access.permissions import users
-from ...services.etags import encode
+from ...services.etags import encode, tag_of_view
 from ...services.webhooks.endpoints import Webhooks
 from ...services.webhooks.redelivery import DeliveryView, Redelivery, Replay, Status
 from ...services.webhooks.views import NewWebhook, WebhookChanges, WebhookView
@@ -99,6 +99,7 @@ class WebhookPage(Page):
             "customer/webhook.html",
             **_owner(user_id),
             webhook=msgspec.json.decode(encode(webhook), type=WebhookView),
+            tags={"webhook": tag_of_view(webhook)},
             deliveries=msgspec.json.decode(encode(page.items), type=list[DeliveryView]),
             next_before=page.next_after,
             wait=wait,
@@ -137,7 +138,7 @@ class WebhookPage(Page):
             case _:
                 fields = {"url": form["url"].strip(), "description": form["description"].strip()}
                 changes = forms.parse({**fields, "events": _events(form)}, WebhookChanges)
-                self._webhooks.change(*webhook, changes, None)
+                self._webhooks.change(*webhook, changes, forms.expected(form, "webhook"))
         redirect(resp, f"{_webhooks_path(user_id)}/{webhook_id}?done={done}")
 
     def _show_new_secret(

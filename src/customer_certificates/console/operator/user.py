@@ -3,8 +3,9 @@
 from falcon import Request, Response
 
 from ...services.access.permissions import OPERATORS
+from ...services.etags import tag_of_view
 from ...services.quotas.limits import QUOTAS
-from ...services.users.quotas import QuotaLimits, Quotas
+from ...services.users.quotas import QuotaLimits, Quotas, tag_of_limits
 from ...services.users.users import UserChanges, Users
 from .. import forms
 from ..page import Page, redirect
@@ -20,13 +21,15 @@ class UserPage(Page):
         self._quotas = quotas
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
+        user, quotas = self._users.get(user_id), self._quotas.of(user_id)
         self.show(
             req,
             resp,
             "operator/user.html",
             user_id=user_id,
-            user=self._users.get(user_id),
-            quotas=self._quotas.of(user_id),
+            user=user,
+            quotas=quotas,
+            tags={"account": tag_of_view(user), "quotas": tag_of_limits(quotas)},
             names=QUOTAS,
         )
 
@@ -39,7 +42,9 @@ class UserPage(Page):
             return
         if action == "quotas":
             limits = {str(name): forms.number(form[name]) for name in QUOTAS}
-            self._quotas.set(principal, user_id, forms.parse(limits, QuotaLimits), None)
+            self._quotas.set(
+                principal, user_id, forms.parse(limits, QuotaLimits), forms.expected(form, "quotas")
+            )
         else:
             fields = {
                 "name": form["name"].strip(),
@@ -49,5 +54,10 @@ class UserPage(Page):
             }
             if form["password"]:
                 fields["password"] = form["password"]
-            self._users.change(principal, user_id, forms.parse(fields, UserChanges), None)
+            self._users.change(
+                principal,
+                user_id,
+                forms.parse(fields, UserChanges),
+                forms.expected(form, "account"),
+            )
         redirect(resp, f"{req.path}?done=changed")

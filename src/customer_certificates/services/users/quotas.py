@@ -23,7 +23,7 @@ from ...models import (
     Webhook,
 )
 from ..audit.log import Audit
-from ..etags import Tags, require_view
+from ..etags import Tags, require_view, tag_of_view
 from ..idempotency import KEPT_FOR, NO_KEY, IdempotentRequest
 from ..principal import Principal
 from ..quotas.limits import DEFAULTS, QUOTAS, Quota, overrides_of
@@ -82,6 +82,11 @@ class QuotasView(msgspec.Struct):
     ]
 
 
+def tag_of_limits(quotas: QuotasView) -> str:
+    """Returns the entity tag of the limits alone: that of the quotas changes with each upload."""
+    return tag_of_view([getattr(quotas, name).limit for name in QUOTAS])
+
+
 class Quotas:
     """The use cases of quotas."""
 
@@ -117,7 +122,8 @@ class Quotas:
     ) -> QuotasView:
         """Replaces the user's limits, and returns the quotas.
 
-        Deletes nothing if the usage exceeds a limit. Raises NotFound, PreconditionFailed.
+        Deletes nothing if the usage exceeds a limit. `expected` has the tag of the quotas or that
+        of their limits. Raises NotFound, PreconditionFailed.
         """
         path = f"/users/{user_id}/quotas"
         overrides = {
@@ -129,7 +135,9 @@ class Quotas:
         with write as (session, entry):
             user = lock_user(session, user_id)
             (row,) = session.run(self._state, user_id=user_id, **self._times())
-            require_view(expected, _view(row))
+            view = _view(row)
+            if expected is None or not expected.admit(tag_of_limits(view)):
+                require_view(expected, view)
             changed = overrides != overrides_of(user.quotas)
             user.quotas = msgspec.json.encode(overrides).decode() if overrides else None
             session.flush()

@@ -12,7 +12,13 @@ from ....services.certificates.requests import Activation, CertificateChanges
 from ....services.certificates.service import Certificates
 from ....services.certificates.validation import Validation
 from ....services.certificates.versions.service import Versions
-from ....services.certificates.views import CertificateDetail, detailed
+from ....services.certificates.views import (
+    CertificateDetail,
+    CertificateView,
+    ServingView,
+    detailed,
+)
+from ....services.etags import tag_of_view
 from ....services.terminators.serving_counts import ServingCounts
 from ... import forms
 from ...page import Page, ServicePage, redirect
@@ -38,11 +44,13 @@ class CertificatePage(Page):
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        certificate = shown(self._certificates, user_id, certificate_id)
+        view, serving = self._certificates.get(user_id, certificate_id)
+        certificate = _decoded(view, serving)
         self.show(
             req,
             resp,
             "customer/certificate.html",
+            tags={"labels": tag_of_view(view)},
             user_id=user_id,
             certificate=certificate,
             chain=self._validation.chain_of(certificate.chain_pem),
@@ -56,7 +64,8 @@ class CertificatePage(Page):
         action = forms.action_of(form, "labels", "cancel", "activate", "deactivate")
         if action == "labels":
             changes = forms.parse({"labels": forms.labels(form["labels"])}, CertificateChanges)
-            self._certificates.change(principal, user_id, certificate_id, changes, None)
+            expected = forms.expected(form, "labels")
+            self._certificates.change(principal, user_id, certificate_id, changes, expected)
         elif action == "cancel":
             self._versions.cancel(principal, user_id, certificate_id, None)
         else:
@@ -110,7 +119,11 @@ class ChainFile(ServicePage[Certificates]):
 
 def shown(certificates: Certificates, user_id: int, certificate_id: int) -> CertificateDetail:
     """Returns a certificate as the API shows it. Raises NotFound."""
-    _, body = detailed(*certificates.get(user_id, certificate_id))
+    return _decoded(*certificates.get(user_id, certificate_id))
+
+
+def _decoded(view: CertificateView, serving: list[ServingView]) -> CertificateDetail:
+    _, body = detailed(view, serving)
     return msgspec.json.decode(body, type=CertificateDetail)
 
 

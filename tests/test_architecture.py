@@ -105,7 +105,7 @@ def test_no_resource_has_a_try_statement() -> None:
         if any(isinstance(node, ast.Try) for node in ast.walk(ast.parse(path.read_text())))
     }
 
-    assert guilty == {f"console/{name}.py" for name in ("forms", "problem_pages", "sent_back")}
+    assert guilty == {f"console/{name}.py" for name in ("forms", "problem_pages")}
 
 
 def test_services_do_not_read_the_clock() -> None:

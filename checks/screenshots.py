@@ -109,7 +109,7 @@ def _service(folder: Path, root: _Authority) -> Iterator[tuple[Service, str]]:
 def _page(service: Service) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            executable_path=shutil.which("chromium-headless-shell"), args=["--no-sandbox"]
         )
         # The browser accepts the session cookie, which is for HTTPS, from localhost.
         url = service.url.replace("127.0.0.1", "localhost")

@@ -91,7 +91,7 @@ def console(
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A browser. Its event loop must not outlive these tests: others begin their own."""
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell")
     if chromium is None:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:

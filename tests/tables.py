@@ -118,9 +118,9 @@ def add_certificates(
     return _insert(engine, Certificate, [row] * number)
 
 
-def add_terminator(engine: sa.Engine) -> int:
+def add_terminator(engine: sa.Engine, name: str = "edge-1") -> int:
     """The id of a terminator that has reported, and serves nothing."""
-    row = {"name": "edge-1", "format": "nginx", "errors": "[]", "seen_at": NOW}
+    row = {"name": name, "format": "nginx", "errors": "[]", "seen_at": NOW}
     return _insert(engine, Terminator, [row])[0]
 
 

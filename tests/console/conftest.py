@@ -118,7 +118,7 @@ def page(browser: Browser, console: Console) -> Iterator[Page]:
 def customer(page: Page, console: Console) -> dict[str, Any]:
     """A user who is signed in on `page`."""
     user = console.user()
-    _add_cookie(page, console, console.session(user_id=user["id"]))
+    add_cookie(page, console, console.session(user_id=user["id"]))
     return user
 
 
@@ -126,7 +126,7 @@ def customer(page: Page, console: Console) -> dict[str, Any]:
 def operator(page: Page, console: Console) -> Made:
     """An operator who is signed in on `page`."""
     token = make_token(console.engine, "operator")
-    _add_cookie(page, console, console.session(token=token))
+    add_cookie(page, console, console.session(token=token))
     return token
 
 
@@ -148,7 +148,8 @@ def look(page: Page) -> Callable[[str], None]:
     return take
 
 
-def _add_cookie(page: Page, console: Console, secret: str) -> None:
+def add_cookie(page: Page, console: Console, secret: str) -> None:
+    """Signs the browser of the page in."""
     page.context.add_cookies(
         [
             {

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs12,
 )
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from ..credentials import bearer, make_token
 from ..pki import authority
 from ..resources import an_upload_of, pem
-from .conftest import Console
+from .conftest import Console, add_cookie
 
 
 class Names(NamedTuple):
@@ -272,3 +272,26 @@ def test_a_customer_finds_activates_and_labels_certificates(
 
     assert content.count("BEGIN CERTIFICATE") == 2
     assert "PRIVATE KEY" not in content
+
+
+def test_a_customer_uploads_and_deletes_without_javascript(
+    browser: Browser, console: Console, names: Names, customer: dict[str, Any]
+) -> None:
+    context = browser.new_context(base_url=console.url, java_script_enabled=False)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    add_cookie(page, console, console.session(user_id=customer["id"]))
+    page.goto(f"/console/users/{customer['id']}/certificates/new")
+    page.get_by_label("Certificate", exact=True).fill("no certificate")
+    page.get_by_label("Private key", exact=True).fill(key_of(names.www))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Certificate", exact=True).fill(pem(*a_chain(names.www)))
+    page.get_by_label("Private key", exact=True).fill(key_of(names.www))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name=names.www, level=1)).to_be_visible()
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete").click()
+
+    expect(page.get_by_text("There are no certificates yet.")).to_be_visible()
+    context.close()

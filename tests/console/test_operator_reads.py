@@ -14,12 +14,13 @@ from customer_certificates.models import (
     AuditHead,
     Delivery,
     HostnameChallenge,
+    Serving,
     Terminator,
 )
 
 from ..applications import Clock
 from ..owners import owner, stranger
-from ..tables import add_certificates, add_webhook
+from ..tables import add_certificates, add_terminator, add_webhook
 
 __all__ = ["owner", "stranger"]
 
@@ -102,6 +103,27 @@ def test_the_overview_and_the_list_agree_on_the_states_of_terminators(
     counted = re.findall(r">(\w+)</span>\s*</dt><dd>(\d+)<", overview.partition("</section>")[0])
     assert listed == ["current", "current", "behind", "failing", "current", "silent"]
     assert counted == [("current", "3"), ("behind", "1"), ("failing", "1"), ("silent", "1")]
+
+
+def test_the_list_of_terminators_counts_the_served_certificates(
+    client: TestClient, engine: sa.Engine, owner: int
+) -> None:
+    first, second = add_terminator(engine), add_terminator(engine, name="edge-2")
+    ids = add_certificates(engine, owner, 3)
+    row = {"user_id": owner, "version": 1, "since": datetime.now(UTC), "verified": None}
+    served = [(first, ids[0], True), (first, ids[1], True), (first, ids[2], False)]
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(Serving),
+            [
+                {**row, "terminator_id": terminator_id, "certificate_id": id_, "serves": serves}
+                for terminator_id, id_, serves in [*served, (second, ids[2], True)]
+            ],
+        )
+
+    page = text_of(client, "terminators")
+
+    assert re.findall(r'data-label="Certificates" class="number">(\d+)<', page) == ["2", "1"]
 
 
 def test_errors_of_terminators_do_not_fill_the_page(client: TestClient, engine: sa.Engine) -> None:

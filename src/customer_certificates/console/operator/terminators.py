@@ -6,7 +6,7 @@ from datetime import datetime
 from falcon import Request, Response
 
 from ...services.access.permissions import OPERATORS
-from ...services.terminators.listing import TerminatorPages
+from ...services.terminators.listing import MOST_SERVED, TerminatorPages
 from ...services.terminators.reports import TerminatorReports
 from ...services.terminators.states import TerminatorStates
 from .. import forms
@@ -33,6 +33,7 @@ class TerminatorsPage(Page):
         after = query.whole("after", 0, 0)
         query.check()
         page = self._terminators.page(after, _LIMIT)
+        ids = [terminator.id for terminator in page.items]
         self.show(
             req,
             resp,
@@ -41,7 +42,9 @@ class TerminatorsPage(Page):
             next_after=page.next_after,
             now=self._now(),
             server=req.prefix,
-            states=self._states.of(one.id for one in page.items),
+            states=self._states.of(ids),
+            served=self._terminators.served(ids),
+            most_served=MOST_SERVED,
             most_errors=_ERRORS,
             most_characters=_ERROR_CHARACTERS,
         )

@@ -1,16 +1,17 @@
-"""Lists terminators, and how far each one lags."""
+"""Lists terminators, how far each one lags, and how many certificates it serves."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, literal_column, select
 
 from ...field_docs import doc
 from ...gateways.database import Database, int_param
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import names_of
-from ...models import Terminator
+from ...gateways.database.sql_functions import ids_as_json, ids_of, names_of
+from ...models import Serving, Terminator
 from ..pages import Page, page_of
 from .feed import Feed
 
@@ -29,6 +30,8 @@ class TerminatorView(msgspec.Struct):
     errors: Annotated[list[str], doc("The error that it last reported.")]
 
 
+# Served certificates are counted up to here.
+MOST_SERVED = 1000
 _COLUMNS = ("id", "name", "format", "seen_at", "cursor", "errors")
 
 
@@ -44,6 +47,7 @@ class TerminatorPages:
             .limit(int_param("limit")),
             tenant=None,
         )
+        self._served = database.prepare(_served(), tenant=None)
 
     def page(self, after: int, limit: int) -> Page[TerminatorView]:
         """Returns a page of terminators by id."""
@@ -55,3 +59,23 @@ class TerminatorPages:
             return TerminatorView(terminator_id, name, kind, seen_at, *next(lags), names_of(errors))
 
         return page_of(rows, limit, view)
+
+    def served(self, ids: Iterable[int]) -> dict[int, int]:
+        """Returns how many certificates each terminator says that it serves, at most MOST_SERVED.
+
+        Raises Unavailable.
+        """
+        return dict(self._served(ids=ids_as_json(ids)))
+
+
+def _served() -> Any:
+    """Selects terminators, and the number of certificates that each one serves."""
+    served = (
+        select(literal_column("1"))
+        .where(Serving.terminator_id == Terminator.id, Serving.serves)
+        .limit(literal_column(str(MOST_SERVED)))
+        .correlate(Terminator)
+        .subquery()
+    )
+    number = select(func.count()).select_from(served).scalar_subquery()
+    return select(Terminator.id, number).where(Terminator.id.in_(ids_of("ids")))

@@ -21,7 +21,6 @@ from tests.agents import EDGES, RunningAgent, start_edge
 from tests.factories import a_user
 from tests.pki.authority import NOW, a_leaf
 from tests.resources import an_upload_of
-from tests.servers import Server, start_postgresql, start_valkey
 from tests.service import COMMAND, environment
 from tests.terminators import fingerprint
 
@@ -52,15 +51,8 @@ def main() -> None:
 
 
 def _service(folder: Path, number: int, stack: ExitStack) -> str:
-    def running(server: Server) -> Server:
-        stack.callback(server.stop)
-        return server
-
-    postgresql = running(start_postgresql(folder / "postgresql", durable=True))
-    cache = running(start_valkey(folder / "valkey"))
-    services.migrate(postgresql.url)
-    fill(folder, postgresql.url, number)
-    return running(services.start_ours(folder, postgresql.url, cache.url)).url
+    ours, _ = services.start_filled(stack, folder, lambda url: fill(folder, url, number))
+    return ours.url
 
 
 def _renew(kind: str, url: str, folder: Path, times: int) -> None:

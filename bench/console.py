@@ -15,8 +15,6 @@ from time import perf_counter
 import httpx
 import psycopg
 
-from tests.servers import Server, start_postgresql, start_valkey
-
 from . import services
 from .terminators import fill
 
@@ -30,19 +28,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     options = parser.parse_args()
     with ExitStack() as stack:
-
-        def running(server: Server) -> Server:
-            stack.callback(server.stop)
-            return server
-
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         folder.chmod(0o711)
-        postgresql = running(start_postgresql(folder / "postgresql", durable=True))
-        cache = running(start_valkey(folder / "valkey"))
-        services.migrate(postgresql.url)
-        fill(folder, postgresql.url, options.certificates, most_users=1)
-        _add_terminators(postgresql.url)
-        ours = running(services.start_ours(folder, postgresql.url, cache.url))
+
+        def fill_all(url: str) -> None:
+            fill(folder, url, options.certificates, most_users=1)
+            _add_terminators(url)
+
+        ours, _ = services.start_filled(stack, folder, fill_all)
         for title, paths in _pages(options.certificates).items():
             _measure(ours.url, title, paths, options.requests)
 

@@ -3,11 +3,8 @@
 python -m bench.fleet
 """
 
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser
@@ -114,9 +111,7 @@ def main() -> None:
         services.migrate(server.url)
         fleet_data.fill_postgresql(server.url, options.certificates, _NOW)
         file = folder / "fleet.sqlite3"
-        command = [Path(sys.executable).with_name("customer-certificates"), "migrate"]
-        url = {"CC_DATABASE_URL": f"sqlite:///{file}"}
-        subprocess.run(command, check=True, env={**os.environ, **url})
+        services.migrate_sqlite(file)
         fleet_data.fill_sqlite(str(file), options.certificates, _NOW)
         show(server.url, file)
 

@@ -3,11 +3,8 @@
 python -m bench.fleet_reports
 """
 
-import os
 import resource
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser
@@ -88,9 +85,7 @@ def main() -> None:
         services.migrate(server.url)
         _fill_postgresql(server.url, options.certificates)
         file = folder / "fleet.sqlite3"
-        command = [Path(sys.executable).with_name("customer-certificates"), "migrate"]
-        url = f"sqlite:///{file}"
-        subprocess.run(command, check=True, env={**os.environ, "CC_DATABASE_URL": url})
+        url = services.migrate_sqlite(file)
         _fill_sqlite(file, options.certificates)
         print("| database | what | median ms | CPU of the client, ms |\n| --- | --- | --- | --- |")
         _measure("PostgreSQL", a_role_that_owns_nothing(server.url))

@@ -4,11 +4,17 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from tests.servers import Server, a_role_that_owns_nothing, free_port
+from tests.servers import (
+    Server,
+    a_role_that_owns_nothing,
+    free_port,
+    start_postgresql,
+    start_valkey,
+)
 
 from .revisions import THIS, Revision
 
@@ -28,6 +34,33 @@ def migrate(database: str, revision: Revision = THIS) -> None:
         cwd=revision.sources,
         env={**os.environ, **revision.settings(settings)},
     )
+
+
+def migrate_sqlite(file: Path) -> str:
+    """Creates a database with the tables of this revision, and returns its URL."""
+    url = f"sqlite:///{file}"
+    command = [_SCRIPTS / "customer-certificates", "migrate"]
+    subprocess.run(command, check=True, env={**os.environ, "CC_DATABASE_URL": url})
+    return url
+
+
+def start_filled(
+    stack: ExitStack, folder: Path, fill: Callable[[str], object]
+) -> tuple[Server, Server]:
+    """Starts the service on PostgreSQL and a Redis, and returns the service and PostgreSQL.
+
+    `fill` gets the URL of the migrated database. All of them stop with `stack`.
+    """
+
+    def running(server: Server) -> Server:
+        stack.callback(server.stop)
+        return server
+
+    postgresql = running(start_postgresql(folder / "postgresql", durable=True))
+    cache = running(start_valkey(folder / "valkey"))
+    migrate(postgresql.url)
+    fill(postgresql.url)
+    return running(start_ours(folder, postgresql.url, cache.url)), postgresql
 
 
 def start_ours(

@@ -18,8 +18,6 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.servers import Server, start_postgresql, start_valkey
-
 from . import data, load, services
 from .load import Result
 from .workloads import CADDY, RESOLVE, USER
@@ -48,20 +46,15 @@ def main() -> None:
 
 def _measure(number: int, rounds: int, seconds: int) -> None:
     with ExitStack() as stack:
-
-        def running(server: Server) -> Server:
-            stack.callback(server.stop)
-            return server
-
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         folder.chmod(0o711)
-        postgresql = running(start_postgresql(folder / "postgresql", durable=True))
-        cache = running(start_valkey(folder / "valkey"))
-        services.migrate(postgresql.url)
-        began = monotonic()
-        fill(folder, postgresql.url, number)
-        print(f"{number:,} active certificates, filled in {monotonic() - began:.0f} s")
-        ours = running(services.start_ours(folder, postgresql.url, cache.url))
+
+        def fill_and_say(url: str) -> None:
+            began = monotonic()
+            fill(folder, url, number)
+            print(f"{number:,} active certificates, filled in {monotonic() - began:.0f} s")
+
+        ours, postgresql = services.start_filled(stack, folder, fill_and_say)
         for work in (_RESOLVE, _CADDY):
             load.wrk(ours.url, work, 2)
         runs: dict[str, list[Result]] = {}

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -15,10 +14,10 @@ from customer_certificates.console import cookies
 from customer_certificates.console.page import Page
 from customer_certificates.console_routes import CONSOLE_ROUTES, ConsoleRoute
 from customer_certificates.crypto import token_format
-from customer_certificates.models import NEVER, ConsoleSession, User
+from customer_certificates.models import NEVER, User
 from customer_certificates.services.certificates.versions.pending import pending_json
 
-from ..credentials import make_token
+from ..credentials import make_session, make_token
 from ..tables import add_certificates, add_terminator, add_users, add_webhook, dump
 from .visitor import HOST, OWN_PAGE, Visitor
 
@@ -94,27 +93,12 @@ class Cast:
             "terminator_id": 1,
         }
 
-    def session(self, *, by_password: bool = True, **owner: int) -> str:
-        """Begins a session, and returns its secret."""
-        secret, now = token_format.new_secret(), datetime.now(UTC)
-        row = {
-            "secret_sha256": token_format.digest(secret),
-            "by_password": by_password,
-            "created_at": now,
-            "last_seen_at": now,
-            "expires_at": now + timedelta(hours=1),
-            **owner,
-        }
-        with self.engine.begin() as connection:
-            connection.execute(sa.insert(ConsoleSession).values(row))
-        return secret
-
     def customer(self) -> Visitor:
-        return Visitor(self.client, self.session(user_id=self.owner))
+        return Visitor(self.client, make_session(self.engine, user_id=self.owner))
 
     def operator(self) -> Visitor:
         token = make_token(self.engine, "operator")
-        return Visitor(self.client, self.session(token_id=token.id, by_password=False))
+        return Visitor(self.client, make_session(self.engine, token=token))
 
     def path(self, route: ConsoleRoute, **ids: int) -> str:
         return re.sub(
@@ -198,7 +182,7 @@ def test_every_form_of_another_site_is_refused(
 def test_every_form_without_its_csrf_token_is_refused(
     cast: Cast, subtests: pytest.Subtests
 ) -> None:
-    other = cookies.csrf_token(cast.session(user_id=cast.owner))
+    other = cookies.csrf_token(make_session(cast.engine, user_id=cast.owner))
     for visitor in (cast.customer(), cast.operator()):
         before = dump(cast.engine)
         for route in [route for route in CONSOLE_ROUTES if hasattr(route.page, "on_post")]:
@@ -334,7 +318,7 @@ def _fields(page: type[Page]) -> set[str]:
 @pytest.mark.one_backend
 def test_pages_of_operators_refuse_users(cast: Cast, subtests: pytest.Subtests) -> None:
     for by_password in (True, False):
-        session = cast.session(user_id=cast.owner, by_password=by_password)
+        session = make_session(cast.engine, user_id=cast.owner, by_password=by_password)
         visitor = Visitor(cast.client, session)
         before = dump(cast.engine)
         for route in OF_OPERATORS:
@@ -421,7 +405,7 @@ def test_every_page_works_in_open_mode(
 def test_open_mode_has_no_sessions(client: TestClient, engine: sa.Engine) -> None:
     """The pages for signing in and out lead to the console, and end no session."""
     cast = Cast(client, engine)
-    cast.session(user_id=cast.owner)
+    make_session(cast.engine, user_id=cast.owner)
     before = dump(engine)
     visitor = Visitor(client)
     for path, fields in {

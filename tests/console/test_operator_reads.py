@@ -1,4 +1,4 @@
-"""What operators' pages read over all users, on both databases."""
+"""Operators' pages read the data of all users, on both databases."""
 
 import html
 import json

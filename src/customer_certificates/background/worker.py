@@ -136,10 +136,18 @@ def _prompt_jobs(
     """Returns the jobs that each worker runs without waiting for others."""
     database = services.database
     cutovers = Cutovers(database, services.hostnames, services.audit, services.events, services.now)
+    gauges = FleetGauges(
+        database,
+        services.summary,
+        services.terminator_states,
+        services.backlogs,
+        services.metrics.fleet,
+        services.now,
+    )
     jobs: list[tuple[str, Callable[[], int]]] = [
         ("cutovers", cutovers.run),
         ("challenges", challenges.run),
-        ("gauges", FleetGauges(database, services.metrics.fleet, services.now).run),
+        ("gauges", gauges.run),
     ]
     if verification:
         jobs.append(("verification email", verification.run))

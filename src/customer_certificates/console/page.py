@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+import msgspec
 from falcon import Request, Response
 
 from ..services.access.permissions import WHOLE_USER, Permission
+from ..services.etags import encode
 from ..web.resource import AnswersHead
 from . import forms, sent_back, templates
 
 Service = TypeVar("Service")
+V = TypeVar("V")
 
 
 class Page(AnswersHead):
@@ -54,6 +57,14 @@ def send(req: Request, resp: Response, template: str, values: Mapping[str, Any])
             **values,
         },
     )
+
+
+def decoded(view: object, kind: type[V]) -> V:
+    """Returns a view of a service as a `kind`, with all its values.
+
+    Services keep some values of a view as the JSON that the API sends.
+    """
+    return msgspec.json.decode(encode(view), type=kind)
 
 
 def redirect(resp: Response, path: str) -> None:

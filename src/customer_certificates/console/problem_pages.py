@@ -25,16 +25,13 @@ def refuse(req: Request, resp: Response, refusal: Refusal, params: dict[str, Any
     if isinstance(refusal, PreconditionFailed):
         refusal = _changed_meanwhile(req)
     req.context.refusal = refusal
-    is_search = req.method == "GET"
-    if is_search and isinstance(refusal, Invalid):
+    if page is None or not _shows_page_again(req, refusal):
+        _answer(req, resp, status, refusal)
+        return
+    if req.method == "GET":
         # The page again without the search, whose fields keep their values.
         req.context.query = dict(req.params)
         forms.params_of(req).clear()
-    # Beyond a limit, the page of the form would be the very work that the limit prevents.
-    is_overloaded = isinstance(refusal, TooManyRequests | Unavailable)
-    if page is None or is_overloaded or (is_search and not isinstance(refusal, Invalid)):
-        _answer(req, resp, status, refusal)
-        return
     try:
         page.on_get(req, resp, **params)
     except Refusal:
@@ -74,6 +71,13 @@ def ask_to_sign_in(
         resp.set_header("HX-Redirect", error.path)
     else:
         redirect(resp, error.path)
+
+
+def _shows_page_again(req: Request, refusal: Refusal) -> bool:
+    if req.method == "GET":
+        return isinstance(refusal, Invalid)
+    # Beyond a limit, the page of the form would be the very work that the limit prevents.
+    return not isinstance(refusal, TooManyRequests | Unavailable)
 
 
 def _changed_meanwhile(req: Request) -> Refusal:

@@ -15,10 +15,10 @@ from ..known_names import did_you_mean, shown
 from ..models.certificate import MOST_SERIAL_CHARACTERS
 from ..pki.names.hostnames import normalise
 from ..services.labels import CONDITION, MOST_CONDITIONS
+from ..services.pages import LARGEST_ID
 from .field_messages import example_hint, field_finding, received
 
 LARGEST_BODY_BYTES = 256 * 1024
-LARGEST_ID = 2**63 - 1
 SHA256 = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$(?!\n)"
 SERIAL = r"^-?(0[xX])?[0-9A-Fa-f]+(:[0-9A-Fa-f]+)*$(?!\n)"
 T = TypeVar("T", bound=msgspec.Struct)

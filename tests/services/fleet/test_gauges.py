@@ -23,6 +23,8 @@ from customer_certificates.models import (
 from customer_certificates.services.fleet import replacements
 from customer_certificates.services.fleet.gauges import FleetGauges
 from customer_certificates.services.fleet.replacements import Replacements
+from customer_certificates.services.fleet.summary import Summary
+from customer_certificates.services.terminators.states import TerminatorStates
 from customer_certificates.services.webhooks.backlog import Backlogs
 
 from ...factories import an_upload
@@ -39,8 +41,17 @@ class Watch:
         self.now = NOW
         self._metrics = Metrics(None)
         self._gauges = FleetGauges(
-            database, self._metrics.fleet, lambda: self.now, every_seconds=every_seconds
+            database,
+            Summary(database, self._now),
+            TerminatorStates(database, self._now),
+            Backlogs(database),
+            self._metrics.fleet,
+            self._now,
+            every_seconds=every_seconds,
         )
+
+    def _now(self) -> datetime:
+        return self.now
 
     def run(self) -> None:
         self._gauges.run()

@@ -9,11 +9,10 @@ from falcon import Request, Response
 from ...services.access.permissions import users
 from ...services.audit.listing import AuditPages
 from ...services.audit.views import AuditView
-from ...services.etags import encode
 from ...services.events.listing import EventPages
 from ...services.events.views import EventView
 from ...web.request_parsing import LARGEST_ID, Query
-from ..page import ServicePage
+from ..page import ServicePage, decoded
 from .event_words import ACTIONS, ALARMING, EVENTS
 
 _LIMIT = 50
@@ -39,7 +38,7 @@ class ActivityPage(ServicePage[EventPages]):
             resp,
             "customer/activity.html",
             user_id=user_id,
-            events=msgspec.json.decode(encode(page.items), type=list[EventView]),
+            events=decoded(page.items, list[EventView]),
             next_before=page.next_after,
             words=EVENTS,
             alarming=ALARMING,
@@ -67,7 +66,7 @@ class AuditLogPage(ServicePage[AuditPages]):
 
     def on_get(self, req: Request, resp: Response, user_id: int) -> None:
         page = self._service.newest(user_id, _before(req), _LIMIT)
-        entries = msgspec.json.decode(encode(page.items), type=list[AuditView])
+        entries = decoded(page.items, list[AuditView])
         self.show(
             req,
             resp,

@@ -7,13 +7,13 @@ from falcon import Request, Response
 
 from ...field_docs import Id
 from ...services.access.permissions import users
-from ...services.etags import encode, tag_of_view
+from ...services.etags import tag_of_view
 from ...services.webhooks.endpoints import Webhooks
 from ...services.webhooks.redelivery import DeliveryView, Redelivery, Replay, Status
 from ...services.webhooks.views import NewWebhook, WebhookChanges, WebhookView
 from ...web.request_parsing import LARGEST_ID, Query
 from .. import forms
-from ..page import Page, ServicePage, redirect
+from ..page import Page, ServicePage, decoded, redirect
 from .event_words import EVENTS
 
 # The user that owns the webhooks; None: operators.
@@ -50,7 +50,7 @@ class WebhooksPage(ServicePage[Webhooks]):
             resp,
             self.template,
             **_owner(user_id),
-            webhooks=msgspec.json.decode(encode(page.items), type=list[WebhookView]),
+            webhooks=decoded(page.items, list[WebhookView]),
             next_after=page.next_after,
             **self.more(),
         )
@@ -98,9 +98,9 @@ class WebhookPage(Page):
             resp,
             "customer/webhook.html",
             **_owner(user_id),
-            webhook=msgspec.json.decode(encode(webhook), type=WebhookView),
+            webhook=decoded(webhook, WebhookView),
             tags={"webhook": tag_of_view(webhook)},
-            deliveries=msgspec.json.decode(encode(page.items), type=list[DeliveryView]),
+            deliveries=decoded(page.items, list[DeliveryView]),
             next_before=page.next_after,
             wait=wait,
             words=EVENTS,

@@ -1,4 +1,4 @@
-"""SQL expressions that the two databases write differently."""
+"""SQL expressions that the two databases write differently, or that several services share."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,15 @@ from sqlalchemy import (
     Boolean,
     Float,
     Insert,
+    Integer,
     Select,
     SQLColumnExpression,
     TableValuedAlias,
     Text,
     bindparam,
     column,
+    func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -237,6 +240,17 @@ def ids_of(name: str) -> Select[int]:
 def ids_as_json(ids: Iterable[int]) -> str:
     """Returns IDs as a JSON array of texts, for `ids_of`."""
     return json.encode([str(number) for number in ids]).decode()
+
+
+def count_up_to(most: int, *conditions: Any, correlated: Any = ()) -> Any:
+    """Returns the number of rows that meet the conditions, at most `most`.
+
+    `correlated` are tables of the outer statement.
+    """
+    rows = select(literal_column("1")).where(*conditions)
+    # A literal, so that PostgreSQL plans for few rows.
+    limited = rows.limit(literal_column(str(most), Integer)).correlate(*correlated).subquery()
+    return select(func.count()).select_from(limited).scalar_subquery()
 
 
 def insert_new(table: Any) -> Any:

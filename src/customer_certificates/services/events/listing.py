@@ -1,12 +1,13 @@
 """Lists events, and deletes old ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, literal, or_, select
 
 from ...errors import user_not_found
 from ...gateways.database import EVERYBODY, Database, int_param
+from ...gateways.database.prepared import Row
 from ...models import Delivery, Event, User, Webhook
 from ..pages import Page, page_of
 from .log import HOSTNAMES_CHANGED
@@ -62,9 +63,7 @@ class EventPages:
         nor an event of it.
         """
         rows = self._page(user_id=user_id, after=after, limit=limit + 1)
-        if not rows and not self._is_known(user_id=user_id):
-            raise user_not_found(user_id)
-        return page_of(rows, limit, event_view)
+        return self._shown(user_id, rows, limit)
 
     def newest(self, user_id: int, before: int, limit: int) -> Page[EventView]:
         """Returns a page of events with smaller ids than `before`, newest first.
@@ -72,6 +71,9 @@ class EventPages:
         Its `next_after` is the `before` of the next page. Raises NotFound, as `page` does.
         """
         rows = self._newest(user_id=user_id, before=before, limit=limit + 1)
+        return self._shown(user_id, rows, limit)
+
+    def _shown(self, user_id: int, rows: Sequence[Row], limit: int) -> Page[EventView]:
         if not rows and not self._is_known(user_id=user_id):
             raise user_not_found(user_id)
         return page_of(rows, limit, event_view)

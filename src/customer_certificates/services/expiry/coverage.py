@@ -20,31 +20,33 @@ def is_covered() -> Any:
     wildcard of one. That certificate must be loadable by servers, and its chain must expire later.
     A version that takes over before the expiry also covers it.
     """
-    name, later = aliased(CertificateHostname), aliased(Certificate)
-    taken_over = any_newest(
-        name,
+    later = aliased(Certificate)
+    others_cover = others_have_all_names(
         later,
         later.active,
         later.not_servable.is_(None),
         coalesce(later.serve_not_after, later.not_after) > Certificate.not_after,
         coalesce(later.serve_not_before, later.not_before) <= Certificate.not_after,
     )
-    names = select(name.hostname).where(name.certificate_id == Certificate.id)
-    others_cover = (
-        names.correlate(Certificate).exists()
-        & ~names.where(~taken_over).correlate(Certificate).exists()
-    )
     return others_cover | coalesce(Certificate.activate_at <= Certificate.not_after, false())
 
 
-def any_newest(name: Any, other: Any, *conditions: Any) -> ColumnElement[bool]:
-    """Returns whether a certificate `other` for a hostname satisfies the conditions.
+def others_have_all_names(other: Any, *conditions: Any) -> ColumnElement[bool]:
+    """Returns whether certificates `other` that satisfy the conditions have all hostnames.
 
-    `name` is a CertificateHostname of the outer `Certificate`. Certificates of the same user for
-    that name, or for the wildcard that covers it, are read: the newest active ones of each. A user
-    may have thousands of active certificates for a name, and reading all of them for each of them
-    would take minutes.
+    The hostnames are those of the outer `Certificate`, which must have one. For each, certificates
+    of the same user for that name, or for the wildcard that covers it, are read: the newest active
+    ones of each. A user may have thousands of active certificates for a name, and reading all of
+    them for each of them would take minutes.
     """
+    name = aliased(CertificateHostname)
+    names = select(name.hostname).where(name.certificate_id == Certificate.id)
+    missing = names.where(~_any_newest(name, other, conditions))
+    return names.correlate(Certificate).exists() & ~missing.correlate(Certificate).exists()
+
+
+def _any_newest(name: Any, other: Any, conditions: tuple[Any, ...]) -> ColumnElement[bool]:
+    """Returns whether a certificate `other` for the hostname `name` satisfies the conditions."""
     wildcard = literal("*").concat(from_first_dot(name.hostname))
     return or_(
         *(_is_any(name, hostname, other, conditions) for hostname in (name.hostname, wildcard))

@@ -95,7 +95,9 @@ class FleetFilter(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What decides the text of a statement: all but the values that are compared.
+    """The parts of a filter that determine the text of its statement.
+
+    Filters that differ in the compared values alone share a statement.
 
     `is_impaired`: the certificates have not expired, and are not servable for another reason.
     """
@@ -109,11 +111,6 @@ class Shape(NamedTuple):
     is_impaired: bool
 
 
-def issuer_is(name: str) -> ColumnElement[bool]:
-    """Returns whether the issuer is that of the parameter `name`; an index serves it."""
-    return and_(Certificate.issuer == text_param(name), literal_column(SHORT_ISSUER))
-
-
 COMPARED: dict[str, ColumnElement[bool]] = {
     "hostname": Certificate.id.in_(
         select(CertificateHostname.certificate_id).where(
@@ -122,7 +119,7 @@ COMPARED: dict[str, ColumnElement[bool]] = {
     ),
     "expires_before": Certificate.not_after < time_param("expires_before"),
     "expires_after": Certificate.not_after >= time_param("expires_after"),
-    "issuer": issuer_is("issuer"),
+    "issuer": and_(Certificate.issuer == text_param("issuer"), literal_column(SHORT_ISSUER)),
     "serial": and_(Certificate.serial == text_param("serial"), literal_column(SHORT_SERIAL)),
     "spki": Certificate.spki_sha256 == text_param("spki"),
     "fingerprint": Certificate.fingerprint_sha256 == text_param("fingerprint"),

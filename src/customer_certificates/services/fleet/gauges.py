@@ -45,6 +45,9 @@ class FleetGauges:
     def __init__(
         self,
         database: Database,
+        summary: Summary,
+        states: TerminatorStates,
+        backlogs: Backlogs,
         metrics: FleetMetrics,
         now: Callable[[], datetime],
         *,
@@ -53,10 +56,10 @@ class FleetGauges:
         self._metrics = metrics
         self._now = now
         self._every_seconds = every_seconds
-        self._backlogs = Backlogs(database)
+        self._summary = summary
+        self._states = states
+        self._backlogs = backlogs
         self._replacements = Replacements(database, now)
-        self._states = TerminatorStates(database, now)
-        self._summary = Summary(database, now)
         self._hostnames = database.prepare(_hostnames(), tenant=None)
         self._cutovers = database.prepare(_cutovers(), tenant=None)
         self._soonest_expiry = database.prepare(_soonest_expiry(), tenant=None)

@@ -18,9 +18,9 @@ from sqlalchemy.orm import aliased
 
 from ...gateways.database import int_param, text_param, time_param
 from ...gateways.database.sql_functions import ids_of, items_of
-from ...models import Certificate, CertificateHostname, CertificateVersion, Event, Serving, User
+from ...models import Certificate, CertificateVersion, Event, Serving, User
 from ...models.certificate import MOST_ISSUER_CHARACTERS, MOST_SERIAL_CHARACTERS
-from ..expiry.coverage import any_newest
+from ..expiry.coverage import others_have_all_names
 
 Kind = Literal["issuer", "spki", "serials"]
 # Whether other active certificates have all hostnames, and whether a probe received each of them.
@@ -174,7 +174,7 @@ def _is_covered(kind: Kind, *, verified: bool) -> ColumnElement[bool]:
 
     They must be servable now and not match. `verified`: a probe of a terminator received each.
     """
-    name, other, now = aliased(CertificateHostname), aliased(Certificate), time_param("now")
+    other, now = aliased(Certificate), time_param("now")
     conditions = [
         other.id != Certificate.id,
         other.active,
@@ -191,9 +191,4 @@ def _is_covered(kind: Kind, *, verified: bool) -> ColumnElement[bool]:
             Serving.verified.is_(True),
         )
         conditions.append(serving.correlate(other).exists())
-    names = select(name.hostname).where(name.certificate_id == Certificate.id)
-    is_missing = not_(any_newest(name, other, *conditions))
-    return and_(
-        names.correlate(Certificate).exists(),
-        ~names.where(is_missing).correlate(Certificate).exists(),
-    )
+    return others_have_all_names(other, *conditions)

@@ -7,13 +7,14 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Integer, case, literal_column, or_, select, true, tuple_
+from sqlalchemy import Integer, case, literal_column, or_, select, true
 
 from ...errors import Unavailable
-from ...gateways.database import Database, int_param, time_param
+from ...gateways.database import Database, time_param
 from ...gateways.database.sql_functions import days_between
 from ...models import Certificate
 from ..expiry.coverage import is_covered
+from ..pages import Cursor, after_values, comes_after
 
 _READ_AT_ONCE = 500
 _MOST_PAGES = 4
@@ -42,7 +43,7 @@ class Sweep:
     """
 
     as_of: datetime
-    last: tuple[datetime, int]
+    last: Cursor
     began: float = field(default_factory=monotonic)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WINDOWS, 0))
 
@@ -86,14 +87,13 @@ class Replacements:
         self._continues_at = monotonic() + _LEAST_PAUSE_SECONDS
         if self._sweep is None:
             now = self._now()
-            self._sweep = Sweep(now, (now - _EXPIRED_WITHIN, 0))
+            self._sweep = Sweep(now, Cursor(now - _EXPIRED_WITHIN, 0))
         sweep = self._sweep
         until = sweep.as_of + _WINDOWS["30d"]
         for _ in range(_MOST_PAGES):
-            after, after_id = sweep.last
-            rows, is_last = self._read(after=after, after_id=after_id, until=until)
+            rows, is_last = self._read(until=until, **after_values(sweep.last))
             for not_after, certificate_id, is_covered_ in rows:
-                sweep.last = not_after, certificate_id
+                sweep.last = Cursor(not_after, certificate_id)
                 if not is_covered_:
                     sweep.add(not_after)
             if is_last:
@@ -125,11 +125,10 @@ class Replacements:
 
 def _page(size: int, column: Any) -> Any:
     """Selects the next certificates by expiry, with the column."""
-    place = tuple_(Certificate.not_after, Certificate.id)
-    after = tuple_(time_param("after"), int_param("after_id"))
+    is_next = comes_after(Certificate.not_after, Certificate.id)
     return (
         select(Certificate.not_after, Certificate.id, column)
-        .where(Certificate.active, Certificate.not_after <= time_param("until"), place > after)
+        .where(Certificate.active, Certificate.not_after <= time_param("until"), is_next)
         .order_by(Certificate.not_after, Certificate.id)
         # A literal, so that PostgreSQL plans for few certificates. For many, it would hash all
         # hostnames first.

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import bindparam, select
 
 from ...field_docs import doc
 from ...gateways.database import Database, int_param
 from ...gateways.database.prepared import Row
-from ...gateways.database.sql_functions import ids_as_json, ids_of, names_of
+from ...gateways.database.sql_functions import count_up_to, ids_as_json, ids_of, names_of
 from ...models import Serving, Terminator
 from ..pages import Page, page_of
 from .feed import Feed
@@ -70,12 +70,6 @@ class TerminatorPages:
 
 def _served() -> Any:
     """Selects terminators, and the number of certificates that each one serves."""
-    served = (
-        select(literal_column("1"))
-        .where(Serving.terminator_id == Terminator.id, Serving.serves)
-        .limit(literal_column(str(MOST_SERVED)))
-        .correlate(Terminator)
-        .subquery()
-    )
-    number = select(func.count()).select_from(served).scalar_subquery()
+    is_served = Serving.terminator_id == Terminator.id, Serving.serves
+    number = count_up_to(MOST_SERVED, *is_served, correlated=[Terminator])
     return select(Terminator.id, number).where(Terminator.id.in_(ids_of("ids")))

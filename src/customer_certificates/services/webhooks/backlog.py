@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, case, func, literal_column, or_, select
+from sqlalchemy import case, func, literal_column, or_, select
 
 from ...gateways.database import Database, int_param
+from ...gateways.database.sql_functions import count_up_to
 from ...models import PENDING, Delivery, Webhook
 
 # Row-level security reads the row of each one.
@@ -48,12 +49,7 @@ class Backlogs:
 
 
 def _total(most: int) -> Any:
-    def number(condition: Any) -> Any:
-        some = select(literal_column("1")).where(condition)
-        limited = some.limit(literal_column(str(most), Integer)).subquery()
-        return select(func.count()).select_from(limited).scalar_subquery()
-
-    return select(number(_PENDING), number(_GIVEN_UP))
+    return select(count_up_to(most, _PENDING), count_up_to(most, _GIVEN_UP))
 
 
 def _largest() -> Any:

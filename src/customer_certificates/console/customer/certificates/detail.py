@@ -12,13 +12,7 @@ from ....services.certificates.requests import Activation, CertificateChanges
 from ....services.certificates.service import Certificates
 from ....services.certificates.validation import Validation
 from ....services.certificates.versions.service import Versions
-from ....services.certificates.views import (
-    CertificateDetail,
-    CertificateView,
-    ServingView,
-    detailed,
-)
-from ....services.etags import tag_of_view
+from ....services.certificates.views import CertificateDetail, detailed
 from ....services.terminators.serving_counts import ServingCounts
 from ... import forms
 from ...page import Page, ServicePage, redirect
@@ -44,13 +38,12 @@ class CertificatePage(Page):
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        view, serving = self._certificates.get(user_id, certificate_id)
-        certificate = _decoded(view, serving)
+        tag, certificate = _tagged(self._certificates, user_id, certificate_id)
         self.show(
             req,
             resp,
             "customer/certificate.html",
-            tags={"labels": tag_of_view(view)},
+            tags={"labels": tag},
             user_id=user_id,
             certificate=certificate,
             chain=self._validation.chain_of(certificate.chain_pem),
@@ -119,12 +112,15 @@ class ChainFile(ServicePage[Certificates]):
 
 def shown(certificates: Certificates, user_id: int, certificate_id: int) -> CertificateDetail:
     """Returns a certificate as the API shows it. Raises NotFound."""
-    return _decoded(*certificates.get(user_id, certificate_id))
+    return _tagged(certificates, user_id, certificate_id)[1]
 
 
-def _decoded(view: CertificateView, serving: list[ServingView]) -> CertificateDetail:
-    _, body = detailed(view, serving)
-    return msgspec.json.decode(body, type=CertificateDetail)
+def _tagged(
+    certificates: Certificates, user_id: int, certificate_id: int
+) -> tuple[str, CertificateDetail]:
+    """Returns the entity tag and the certificate. Raises NotFound."""
+    tag, body = detailed(*certificates.get(user_id, certificate_id))
+    return tag, msgspec.json.decode(body, type=CertificateDetail)
 
 
 def _lost(certificates: Certificates, user_id: int, certificate: CertificateDetail) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
 from falcon import Request, Response
 
 from ....services.access.permissions import users
@@ -12,9 +11,8 @@ from ....services.certificates.requests import Replacement, Rollback
 from ....services.certificates.service import Certificates
 from ....services.certificates.versions.service import Versions
 from ....services.certificates.views import CertificateView
-from ....services.etags import encode
 from ... import forms
-from ...page import Page, redirect
+from ...page import Page, decoded, redirect
 from . import form_fields
 from .detail import shown
 
@@ -75,8 +73,7 @@ class VersionsPage(Page):
         self._now = now
 
     def on_get(self, req: Request, resp: Response, user_id: int, certificate_id: int) -> None:
-        content = encode(self._versions.all(user_id, certificate_id))
-        versions = msgspec.json.decode(content, type=list[CertificateView])
+        versions = decoded(self._versions.all(user_id, certificate_id), list[CertificateView])
         self.show(
             req,
             resp,
